@@ -74,7 +74,7 @@ check_dependencies() {
         return
     fi
     # No `all`: the advisories need a database that only the network has.
-    cargo deny --offline --locked check bans licenses sources
+    cargo deny --locked check bans licenses sources
     if compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*/" >/dev/null; then
         cargo deny --offline --locked check advisories
     else
