@@ -6,15 +6,19 @@
 //! product, keeps nothing on disk, and has no business on a network that matters.
 //!
 //! This file starts and stops an emulator. A vendor is a type that implements [`Vendor`], in a file
-//! of its own.
+//! of its own: [`vdr`] is Secureworks Taegis VDR.
 
 mod authority;
+mod bearer;
 mod call;
 mod clock;
+mod echo;
 mod faults;
+mod jwt;
 mod log;
 mod reply;
 mod server;
+pub mod vdr;
 mod wire;
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 )]
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -19,11 +20,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Body, Running, Vendor};
+use super::{Body, Cut, Running, Vendor};
 
 /// One connection to an emulator.
 pub(super) struct Client<B> {
@@ -41,6 +43,10 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn status(&self) -> StatusCode {
         self.head.status
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
@@ -125,4 +131,25 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .build()
         .unwrap()
         .block_on(future)
+}
+
+/// A body that repeats one chunk, of a length not told beforehand.
+pub(super) struct Repeat {
+    pub(super) chunk: Bytes,
+    pub(super) times: usize,
+}
+
+impl http_body::Body for Repeat {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        Poll::Ready(self.times.checked_sub(1).map(|left| {
+            self.times = left;
+            Ok(Frame::data(self.chunk.clone()))
+        }))
+    }
 }
