@@ -17,6 +17,7 @@ mod faults;
 mod jwt;
 mod log;
 mod reply;
+pub mod scene;
 mod server;
 pub mod vdr;
 mod wire;
@@ -55,6 +56,15 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// Answers one request. What is left of its body is drained afterwards, within reason.
     fn answer(&self, call: &mut Call) -> impl Future<Output = Reply> + Send;
+}
+
+/// A customer of each vendor, made up for a demonstration.
+///
+/// # Errors
+///
+/// What kept an emulator from starting.
+pub fn scenes() -> Result<Vec<scene::Scene>, Error> {
+    Ok(vec![vdr::scene::scene()?])
 }
 
 /// What an emulator is started with; the default suits a test.

@@ -1,6 +1,41 @@
 //! An authenticating reverse proxy: plain requests go in, requests with a fresh bearer token go
 //! out over TLS.
+//!
+//! In reading order: how a request goes, what it is given, what holds both together, and the
+//! leaves that all of them use.
 
-// For the demo, the tests and the benches: the vendors' own sides, faked.
+#[cfg(not(target_os = "linux"))]
+compile_error!("countersign runs on Linux (kernel 5.10 or later) and nowhere else");
+
+// The way of a request.
+pub mod credential;
+pub mod gateway;
+pub mod listener;
+pub mod normalize;
+pub mod outgoing;
+pub mod respond;
+pub mod router;
+pub mod upstream;
+
+// What holds it together.
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod plan;
+pub mod worker;
+
+// Leaves.
+pub mod body;
+pub mod clock;
+pub mod dial;
+pub mod headers;
+pub mod host;
+pub mod jws;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+
+// The vendors' own sides. Nothing of the above is used in there.
 #[cfg(feature = "emulator")]
 pub mod emulator;

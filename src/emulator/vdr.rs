@@ -26,6 +26,7 @@
 
 mod data;
 mod routes;
+pub mod scene;
 mod token;
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! `countersign check`: whether a configuration can be used.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::CONFIG;
+use crate::config::problem::Problems;
+use crate::config::resolve::Store;
+use crate::config::{self, Loaded};
+
+/// Reads the file and says what is wrong with it, or prints what will be in force.
+pub(super) fn run(path: &Path, print: bool) -> ExitCode {
+    let Loaded {
+        config,
+        warnings,
+        shown,
+    } = match config::load(path, &Store::Disk) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems, path),
+    };
+    eprint!("{warnings}");
+    if print {
+        print!("{shown}");
+    } else {
+        let (listeners, targets) = (config.listeners.len(), config.targets.len());
+        println!(
+            "{} can be used: {}, {}, {}",
+            path.display(),
+            count(listeners, "listener"),
+            count(config.credentials.len(), "credential"),
+            count(targets, "target"),
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says what is wrong with a configuration.
+pub(super) fn refuse(problems: &Problems, path: &Path) -> ExitCode {
+    eprint!("{problems}");
+    let faults = count(problems.faults(), "fault");
+    eprintln!("countersign: {} cannot be used: {faults}", path.display());
+    ExitCode::from(CONFIG)
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

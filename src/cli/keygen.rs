@@ -1,0 +1,107 @@
+//! `countersign keygen`: the key pair that a preset's vendor asks for, and the public half of a key
+//! that exists.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{CONFIG, USAGE};
+use crate::config::preset::{self, Preset};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::resolve::{Modes, Reference, Store};
+use crate::jws::{self, KeyKind};
+
+/// Only the owner may read a private key.
+const PRIVATE: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+/// Makes a preset's key pair in a folder. A file that exists is never written over.
+pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
+    let problems = Problems::default();
+    let presets = preset::known(&Store::Disk, None, &problems);
+    let Some(preset) = presets.iter().find(|preset| preset.name == name) else {
+        let known: Vec<&str> = with_keys(&presets)
+            .map(|preset| preset.name.as_str())
+            .collect();
+        let help = did_you_mean(name, known.iter().copied());
+        eprintln!("countersign: there is no preset `{name}`\n    help: {help}");
+        return ExitCode::from(USAGE);
+    };
+    let Some(pair) = &preset.key else {
+        return super::fail(format!("the preset `{name}` needs no key pair"));
+    };
+    let Ok(kind) = pair.kind.parse::<KeyKind>() else {
+        return super::fail(format!(
+            "the preset `{name}` wants a key of unknown kind `{}`",
+            pair.kind
+        ));
+    };
+    let (private, public) = (folder.join(&pair.private), folder.join(&pair.public));
+    for path in [&private, &public] {
+        if path.exists() {
+            return super::fail(format!(
+                "{} exists already, and a key that is in use must not be lost; move it or use --out FOLDER",
+                path.display()
+            ));
+        }
+    }
+    let keys = jws::generate(kind);
+    let written = write(&private, keys.private_pem.expose(), PRIVATE)
+        .map_err(|error| (&private, error))
+        .and_then(|()| {
+            write(&public, keys.public_pem.as_bytes(), PUBLIC).map_err(|error| (&public, error))
+        });
+    if let Err((path, error)) = written {
+        return super::fail(format!("cannot write {}: {error}", path.display()));
+    }
+    println!(
+        "{}  the private key ({kind}, mode 0600): keep it here",
+        private.display()
+    );
+    println!("{}  the public key: {}", public.display(), pair.next);
+    ExitCode::SUCCESS
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content)
+}
+
+/// Prints the public half of a private key.
+pub(super) fn public_of(file: &Path) -> ExitCode {
+    let reference = Reference::File(file.to_path_buf());
+    let read = Store::Disk.resolve(&reference, Path::new(""), Some(Modes::Warn));
+    let resolved = match read {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            eprintln!("countersign: {}", error.message);
+            return ExitCode::from(CONFIG);
+        }
+    };
+    if let Some(warning) = resolved.warning {
+        eprintln!("countersign: warning: {warning}");
+    }
+    match jws::public_of(&resolved.secret) {
+        Ok(pem) => super::say(&pem),
+        Err(error) => {
+            eprintln!("countersign: {}: {error}", file.display());
+            ExitCode::from(CONFIG)
+        }
+    }
+}
+
+/// The presets that have a key pair, in a sentence.
+pub(super) fn choices() -> String {
+    let presets = preset::known(&Store::Disk, None, &Problems::default());
+    let names: Vec<String> = with_keys(&presets)
+        .map(|preset| format!("`{}`", preset.name))
+        .collect();
+    format!("known: {}", names.join(", "))
+}
+
+fn with_keys(presets: &[Preset]) -> impl Iterator<Item = &Preset> {
+    presets.iter().filter(|preset| preset.key.is_some())
+}

@@ -1,0 +1,70 @@
+//! What the process asks of the system for itself, and how it is told to end.
+
+use std::process::ExitCode;
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::app::Running;
+
+/// Leaves no core file with keys in it, and takes all the descriptors it may have: each request
+/// under way needs two.
+pub(super) fn prepare() {
+    let core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, core) {
+        tracing::warn!(%error, "cannot turn core files off");
+    }
+    let files = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files.maximum,
+            ..files
+        },
+    ) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
+}
+
+/// Waits for SIGTERM or Ctrl-C, then drains; a second one ends the process at once.
+pub(super) fn run_until_signal(running: Running) -> ExitCode {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(format!("cannot wait for signals: {error}")),
+    };
+    runtime.block_on(async {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            return super::fail("cannot wait for signals");
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!("ending: finishing what is under way; a second signal ends at once");
+        let (drained, is_drained) = oneshot::channel();
+        thread::spawn(move || {
+            running.drain();
+            let _ = drained.send(());
+        });
+        tokio::select! {
+            _ = is_drained => {
+                tracing::info!("ended");
+                ExitCode::SUCCESS
+            }
+            () = next() => super::fail("ended at once by a second signal"),
+        }
+    })
+}

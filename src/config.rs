@@ -1,0 +1,293 @@
+//! `proxy.toml`: from a text to the configuration of every stage, or to all that is wrong with it.
+//!
+//! [`keys`] declares what there is, [`tree`] knows where it stands, [`read`] walks one by the
+//! other, [`preset`] expands what a vendor needs, and the modules named after the file's tables
+//! build the stages' own types. This sits on top: no stage knows of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::app::Config;
+use crate::router::{Rule, Table as Routes};
+use crate::{body, normalize, plan, telemetry, worker};
+
+pub mod credentials;
+pub mod keys;
+pub mod listeners;
+pub mod preset;
+pub mod problem;
+pub mod read;
+pub mod resolve;
+pub mod show;
+pub mod targets;
+pub mod tree;
+pub mod units;
+
+use preset::Preset;
+use problem::{Problems, Source, Span};
+use read::Reader;
+use resolve::{Modes, Store};
+use tree::{Node, Text, Value};
+
+/// What there is to say of a configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration itself.
+    pub config: Config,
+    /// What is probably not meant.
+    pub warnings: Problems,
+    /// The whole of it written out, presets expanded and secrets left out.
+    pub shown: String,
+}
+
+/// What the parts of a configuration need to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where files are read from.
+    pub store: &'a Store,
+    /// Where relative paths start.
+    pub folder: &'a Path,
+    /// How files with secrets are judged.
+    pub modes: Modes,
+    /// Where problems are noted.
+    pub problems: &'a Problems,
+}
+
+/// Loads the configuration file at `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, each with its place and the way out.
+pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    match store.read_text(path) {
+        Ok(text) => {
+            let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            parse(&path.display().to_string(), &text, &folder, store)
+        }
+        Err(error) => {
+            let problems = Problems::default();
+            problems.fault_nowhere(error.message, "name the file with --config FILE");
+            Err(problems)
+        }
+    }
+}
+
+/// Reads a configuration from its text. `name` is what messages call it, and relative paths in it
+/// start at `folder`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, each with its place and the way out.
+pub fn parse(name: &str, text: &str, folder: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let problems = Problems::default();
+    let source = Arc::new(Source {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    });
+    let root = tree::parse(&source, &problems);
+    if problems.has_faults() {
+        // What could be read of a text that is not TOML would only bring follow-up faults.
+        return Err(problems);
+    }
+    let Value::Table(table) = &root.value else {
+        unreachable!("a document is a table")
+    };
+    let reader = Reader::new(&keys::ROOT, "the file", table, &root.at, &problems);
+    let read = read_root(&reader, folder, store, &problems);
+    match read {
+        Some((config, shown)) if !problems.has_faults() => Ok(Loaded {
+            config,
+            warnings: problems,
+            shown,
+        }),
+        _ => Err(problems),
+    }
+}
+
+fn read_root(
+    reader: &Reader<'_>,
+    folder: &Path,
+    store: &Store,
+    problems: &Problems,
+) -> Option<(Config, String)> {
+    let context = Context {
+        store,
+        folder,
+        modes: modes(reader),
+        problems,
+    };
+    let presets = presets(reader, &context);
+    let credentials = credentials::read(reader, &presets, &context);
+    let mut listeners = listeners::read(reader);
+    let targets = targets::read(reader, &credentials, &listeners, &context);
+    credentials::note_unused(&credentials, &targets, problems);
+    listeners::add_hosts(&mut listeners, &targets);
+    let worker = worker::Config {
+        head: limit(reader, "head"),
+        headers: headers_limit(reader),
+        head_timeout: reader.table("timeouts", |it| it.duration("head").value)?,
+        drain: reader.duration("drain").value,
+    };
+    let body = body::Config {
+        limit: reader
+            .table("limits", |it| it.size("body"))?
+            .map(|given| given.value),
+        idle: reader.table("timeouts", |it| it.duration("body").value)?,
+    };
+    let routes = routes(&targets, listeners.len(), problems)?;
+    let shown = show::show(&listeners, &credentials, &targets);
+    let config = Config {
+        workers: workers(reader),
+        worker,
+        normalize: normalize::Config {
+            target: limit(reader, "target"),
+        },
+        body,
+        log: log(reader)?,
+        listeners: listeners
+            .into_iter()
+            .map(|listener| listener.config)
+            .collect(),
+        credentials: credentials
+            .into_iter()
+            .filter_map(|credential| credential.config)
+            .collect(),
+        targets: targets
+            .into_iter()
+            .filter_map(|target| target.target)
+            .collect(),
+        routes,
+    };
+    Some((config, shown))
+}
+
+fn modes(reader: &Reader<'_>) -> Modes {
+    let word = reader.table("secrets", |it| it.word("modes")).flatten();
+    match word.map(|given| given.value).as_deref() {
+        Some("warn") => Modes::Warn,
+        _ => Modes::Refuse,
+    }
+}
+
+fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Vec<Preset> {
+    let folder = reader.text("presets");
+    let path: Option<PathBuf> = folder
+        .as_ref()
+        .map(|given| context.folder.join(&given.value));
+    let own = path.as_deref().zip(folder.as_ref().map(|given| &given.at));
+    preset::known(context.store, own, context.problems)
+}
+
+/// As many as there are cores, and no more than 8: beyond that the upstream is the limit.
+fn workers(reader: &Reader<'_>) -> usize {
+    let cores = || {
+        std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(8)
+    };
+    reader
+        .integer("workers")
+        .map_or_else(cores, |given| given.value as usize)
+}
+
+fn limit(reader: &Reader<'_>, name: &str) -> usize {
+    let size = reader.table("limits", |it| it.size(name)).flatten();
+    size.and_then(|given| usize::try_from(given.value).ok())
+        .unwrap_or(usize::MAX)
+}
+
+fn headers_limit(reader: &Reader<'_>) -> usize {
+    let count = reader.table("limits", |it| it.integer("headers")).flatten();
+    count.map_or(0, |given| given.value as usize)
+}
+
+fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
+    reader.table("log", |it| {
+        let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
+        Some(telemetry::Config {
+            level,
+            requests: it.boolean("requests"),
+        })
+    })?
+}
+
+/// Puts the routes of all targets into one table.
+fn routes(
+    targets: &[targets::Read],
+    listeners: usize,
+    problems: &Problems,
+) -> Option<Routes<plan::Route>> {
+    let routes = || targets.iter().flat_map(|target| &target.routes);
+    let places: Vec<(&Rule, &Span, &str)> = routes()
+        .map(|route| (&route.rule, &route.at, route.target_name.as_str()))
+        .collect();
+    let rules = routes()
+        .map(|route| (route.rule.clone(), route.route.clone()))
+        .collect();
+    let rules: Vec<(Rule, Option<plan::Route>)> = rules;
+    match Routes::build(rules, listeners) {
+        Ok(table) => table.try_map(|route| route),
+        Err(hidden) => {
+            for hidden in hidden {
+                let (rule, at, target) = places[hidden.rule];
+                let (other, other_at, other_target) = places[hidden.by];
+                let message = format!(
+                    "no request can take this route of target `{target}`: the one of target `{other_target}` at {other_at} takes them all"
+                );
+                let help = if targets::is_same(rule, other) {
+                    "the two are equal; tell them apart by path, host, listener, methods or headers"
+                } else {
+                    "the other is more exact in what is looked at first: listener, host, path, methods, headers"
+                };
+                problems.fault(at, message, help);
+            }
+            None
+        }
+    }
+}
+
+/// An identifier: a text that stands in the configuration itself, or one that is referred to.
+fn identifier(place: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
+    if let Value::Text(text) = &node.value {
+        return Some(text.clone());
+    }
+    if !matches!(node.value, Value::Table(_)) {
+        let message = format!(
+            "{place}: text in quotes wanted, {} found",
+            node.value.kind()
+        );
+        context
+            .problems
+            .fault(&node.at, message, "or refer to it: { file = \"…\" }");
+        return None;
+    }
+    let reference = preset::reference(place, node, context.problems)?;
+    match context.store.resolve(&reference, context.folder, None) {
+        Ok(resolved) => match resolved.secret.expose_str() {
+            Some(text) => {
+                let text = text.trim().to_owned();
+                Some(Text {
+                    origin: Some(reference.to_string()),
+                    ..Text::literal(text)
+                })
+            }
+            None => {
+                context
+                    .problems
+                    .fault(&node.at, format!("{place}: {reference} is not text"), "");
+                None
+            }
+        },
+        Err(error) => {
+            context
+                .problems
+                .fault(&node.at, format!("{place}: {}", error.message), error.help);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

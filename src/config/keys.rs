@@ -1,0 +1,637 @@
+//! Every key of the configuration, declared once: its kind, its default and what it is for.
+//!
+//! The reader takes kinds and defaults from here, messages take the nearest name from here, and a
+//! test holds `proxy.toml.example` against it.
+
+/// A table of the configuration.
+#[derive(Debug)]
+pub struct Section {
+    /// How it is called in messages and in the example; `NAME` stands for the operator's name.
+    pub path: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+impl Section {
+    /// The key of that name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The names of all keys.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.keys.iter().map(|key| key.name)
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name, in kebab-case.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether it may be left out, and what holds then.
+    pub presence: Presence,
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+/// Whether a key may be left out.
+#[derive(Debug)]
+pub enum Presence {
+    /// It must be given.
+    Required,
+    /// It may be left out, and then nothing of the sort happens.
+    Optional,
+    /// It may be left out, and then this TOML value holds.
+    Default(&'static str),
+}
+
+/// What a key takes.
+#[derive(Debug)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A string, or a reference to one: an identifier.
+    Identifier,
+    /// A reference and never the thing itself: a key, a password, a shared secret.
+    Secret,
+    /// A whole number within bounds.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Boolean,
+    /// A duration such as `"30s"`.
+    Duration,
+    /// A size such as `"64KiB"`.
+    Size,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    /// A list of strings.
+    Texts,
+    /// A table of strings.
+    TextTable,
+    /// A table of anything; what it means is the reader's business.
+    Free,
+    /// A table with keys of its own.
+    Table(&'static Section),
+    /// A list of tables with keys of their own.
+    Tables(&'static Section),
+    /// Tables under names of the operator's choosing.
+    Named(&'static Section),
+}
+
+const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Required,
+        doc,
+    }
+}
+
+const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Optional,
+        doc,
+    }
+}
+
+const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        presence: Presence::Default(value),
+        doc,
+    }
+}
+
+/// The whole file.
+pub static ROOT: Section = Section {
+    path: "the file",
+    keys: &[
+        optional(
+            "workers",
+            Kind::Integer(1, 256),
+            "threads that serve requests; as many as there are cores, at most 8, if left out",
+        ),
+        default(
+            "drain",
+            Kind::Duration,
+            r#""30s""#,
+            "how long requests under way may still take after SIGTERM or Ctrl-C",
+        ),
+        optional(
+            "presets",
+            Kind::Text,
+            "a folder with presets of your own, one TOML file each, beside the built-in ones",
+        ),
+        default("log", Kind::Table(&LOG), "{}", "what is logged"),
+        default(
+            "limits",
+            Kind::Table(&LIMITS),
+            "{}",
+            "how large a request may be",
+        ),
+        default(
+            "timeouts",
+            Kind::Table(&CLIENT_TIMEOUTS),
+            "{}",
+            "how slow a caller may be",
+        ),
+        default(
+            "secrets",
+            Kind::Table(&SECRETS),
+            "{}",
+            "how files with secrets are judged",
+        ),
+        required(
+            "listeners",
+            Kind::Named(&LISTENER),
+            "where requests come in",
+        ),
+        optional(
+            "credentials",
+            Kind::Free,
+            "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source",
+        ),
+        required("targets", Kind::Named(&TARGET), "where requests go"),
+    ],
+};
+
+/// `[log]`
+pub static LOG: Section = Section {
+    path: "log",
+    keys: &[
+        default(
+            "level",
+            Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+            r#""info""#,
+            "the least important messages that are still written",
+        ),
+        default(
+            "requests",
+            Kind::Boolean,
+            "false",
+            "one line for each request",
+        ),
+    ],
+};
+
+/// `[limits]`
+pub static LIMITS: Section = Section {
+    path: "limits",
+    keys: &[
+        default(
+            "head",
+            Kind::Size,
+            r#""64KiB""#,
+            "a request's line and headers together; 431 above it",
+        ),
+        default(
+            "headers",
+            Kind::Integer(8, 1000),
+            "100",
+            "headers of a request; 431 above it",
+        ),
+        default(
+            "target",
+            Kind::Size,
+            r#""8KiB""#,
+            "a request's path and query; 414 above it",
+        ),
+        optional(
+            "body",
+            Kind::Size,
+            "a request's body; 413 above it; unlimited if left out, for bodies are streamed",
+        ),
+    ],
+};
+
+/// `[timeouts]`
+pub static CLIENT_TIMEOUTS: Section = Section {
+    path: "timeouts",
+    keys: &[
+        default(
+            "head",
+            Kind::Duration,
+            r#""60s""#,
+            "from the moment a connection is free until the next request's head is there in full",
+        ),
+        default(
+            "body",
+            Kind::Duration,
+            r#""60s""#,
+            "without a byte of a request's body; 408 after it",
+        ),
+    ],
+};
+
+/// `[secrets]`
+pub static SECRETS: Section = Section {
+    path: "secrets",
+    keys: &[default(
+        "modes",
+        Kind::Word(&["refuse", "warn"]),
+        r#""refuse""#,
+        "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set",
+    )],
+};
+
+/// `[listeners.NAME]`
+pub static LISTENER: Section = Section {
+    path: "listeners.NAME",
+    keys: &[
+        required(
+            "address",
+            Kind::Text,
+            "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one",
+        ),
+        optional(
+            "hosts",
+            Kind::Texts,
+            "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use",
+        ),
+    ],
+};
+
+/// `[targets.NAME]`
+pub static TARGET: Section = Section {
+    path: "targets.NAME",
+    keys: &[
+        required(
+            "url",
+            Kind::Text,
+            "the https URL that requests go to; a path in it is put before each request's path; often given by the preset",
+        ),
+        optional(
+            "credential",
+            Kind::Text,
+            "which credential goes on requests: a name, or `none`; if left out, the target's own name",
+        ),
+        optional(
+            "routes",
+            Kind::Tables(&ROUTE),
+            "which requests go here; if left out: `[{ path = \"/NAME\" }]`",
+        ),
+        default(
+            "refuse",
+            Kind::Texts,
+            "[]",
+            "paths that are never forwarded, whatever their spelling; added to the preset's",
+        ),
+        optional(
+            "connect",
+            Kind::Text,
+            "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name",
+        ),
+        default(
+            "client-authorization",
+            Kind::Word(&["replace", "reject", "pass"]),
+            r#""replace""#,
+            "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours",
+        ),
+        default(
+            "tls",
+            Kind::Table(&TARGET_TLS),
+            "{}",
+            "how the target's certificate is verified",
+        ),
+        default(
+            "timeouts",
+            Kind::Table(&TARGET_TIMEOUTS),
+            "{}",
+            "how slow the target may be",
+        ),
+        default(
+            "headers",
+            Kind::Table(&HEADERS),
+            "{}",
+            "changes to requests",
+        ),
+        default(
+            "response-headers",
+            Kind::Table(&HEADERS),
+            "{}",
+            "changes to answers",
+        ),
+    ],
+};
+
+/// `[targets.NAME.tls]`
+pub static TARGET_TLS: Section = Section {
+    path: "targets.NAME.tls",
+    keys: &[default(
+        "ca",
+        Kind::Texts,
+        r#"["system"]"#,
+        "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else",
+    )],
+};
+
+/// `[targets.NAME.timeouts]`
+pub static TARGET_TIMEOUTS: Section = Section {
+    path: "targets.NAME.timeouts",
+    keys: &[
+        default(
+            "connect",
+            Kind::Duration,
+            r#""5s""#,
+            "to look up the name and open a connection",
+        ),
+        default("tls", Kind::Duration, r#""5s""#, "to shake hands"),
+        default(
+            "credential",
+            Kind::Duration,
+            r#""5s""#,
+            "to wait for a token that is on its way",
+        ),
+        default(
+            "first-byte",
+            Kind::Duration,
+            r#""60s""#,
+            "from the end of the request to the head of the answer",
+        ),
+        default(
+            "idle",
+            Kind::Duration,
+            r#""60s""#,
+            "without a byte of the answer's body",
+        ),
+    ],
+};
+
+/// `[targets.NAME.headers]` and `[targets.NAME.response-headers]`
+pub static HEADERS: Section = Section {
+    path: "targets.NAME.headers",
+    keys: &[
+        default(
+            "remove",
+            Kind::Texts,
+            "[]",
+            "names of headers to remove; added to the preset's",
+        ),
+        default(
+            "set",
+            Kind::TextTable,
+            "{}",
+            "headers to set, in place of any of that name",
+        ),
+    ],
+};
+
+/// `[[targets.NAME.routes]]`
+pub static ROUTE: Section = Section {
+    path: "targets.NAME.routes",
+    keys: &[
+        optional(
+            "listener",
+            Kind::Text,
+            "only requests that come in at this listener",
+        ),
+        optional(
+            "host",
+            Kind::Text,
+            "only requests with this Host: a name, or `*.suffix`",
+        ),
+        default(
+            "path",
+            Kind::Text,
+            r#""/""#,
+            "only requests whose path starts with these segments",
+        ),
+        optional("methods", Kind::Texts, "only these methods"),
+        default(
+            "headers",
+            Kind::TextTable,
+            "{}",
+            "only requests with these headers: exactly this value, or `*` for any",
+        ),
+        default(
+            "strip",
+            Kind::Boolean,
+            "true",
+            "whether `path` is cut off before the request goes out",
+        ),
+        default(
+            "encoded-slash",
+            Kind::Word(&["refuse", "pass"]),
+            r#""refuse""#,
+            "what happens to `%2F` in a path: two servers may read it differently",
+        ),
+    ],
+};
+
+/// The keys that every credential takes, whatever its kind.
+pub static CREDENTIAL: &[&str] = &["lifetime", "renew-at", "sign", "placement"];
+
+/// `[credentials.NAME.self-signed]`
+pub static SELF_SIGNED: Section = Section {
+    path: "credentials.NAME.self-signed",
+    keys: &[
+        required(
+            "algorithm",
+            Kind::Text,
+            "how the token is signed: HS, RS, PS or ES with 256, 384 or 512, or EdDSA",
+        ),
+        required(
+            "key",
+            Kind::Secret,
+            "the key that signs: PEM as SEC1, PKCS#1 or PKCS#8, DER, JWK, or for HS the shared secret",
+        ),
+        required(
+            "claims",
+            Kind::Free,
+            "the token's claims; `${now}`, `${expires}` and `${uuid}` are filled in for each token",
+        ),
+        optional(
+            "kid",
+            Kind::Identifier,
+            "the key's id for the token's header",
+        ),
+        default(
+            "typ",
+            Kind::Text,
+            r#""JWT""#,
+            "the `typ` of the token's header; empty for none",
+        ),
+        default(
+            "lifetime",
+            Kind::Duration,
+            r#""60s""#,
+            "from a token's `${now}` to its `${expires}`",
+        ),
+        default(
+            "backdate",
+            Kind::Duration,
+            r#""0s""#,
+            "how far `${now}` lies in the past, for a target whose clock is behind",
+        ),
+        default(
+            "renew-at",
+            Kind::Integer(10, 95),
+            "75",
+            "after how many percent of its life a token is renewed",
+        ),
+        default(
+            "sign",
+            Kind::Word(&["ahead", "each-request"]),
+            r#""ahead""#,
+            "one token for all requests of its life, or a new one for each",
+        ),
+        default(
+            "placement",
+            Kind::Table(&PLACEMENT),
+            "{}",
+            "where the token goes",
+        ),
+    ],
+};
+
+/// `placement` of a credential.
+pub static PLACEMENT: Section = Section {
+    path: "credentials.NAME.KIND.placement",
+    keys: &[
+        default(
+            "header",
+            Kind::Text,
+            r#""Authorization""#,
+            "the header that carries the token",
+        ),
+        default(
+            "scheme",
+            Kind::Text,
+            r#""Bearer""#,
+            "the word before the token; empty for none",
+        ),
+    ],
+};
+
+/// A reference to a secret or an identifier.
+pub static REFERENCE: Section = Section {
+    path: "reference",
+    keys: &[
+        optional(
+            "file",
+            Kind::Text,
+            "the content of a file, less one newline at its end",
+        ),
+        optional("env", Kind::Text, "the value of an environment variable"),
+        optional(
+            "credential",
+            Kind::Text,
+            "a credential that systemd hands over (LoadCredential=)",
+        ),
+    ],
+};
+
+/// A preset.
+pub static PRESET: Section = Section {
+    path: "the preset",
+    keys: &[
+        required(
+            "about",
+            Kind::Text,
+            "the system and its API, in a few words",
+        ),
+        required(
+            "reference",
+            Kind::Text,
+            "the vendor's page that this follows",
+        ),
+        required(
+            "checked",
+            Kind::Text,
+            "when the page was last read, as year-month-day",
+        ),
+        default(
+            "inputs",
+            Kind::Named(&INPUT),
+            "{}",
+            "what the operator gives",
+        ),
+        required(
+            "credential",
+            Kind::Free,
+            "the source, as [credential.SOURCE] with the source's own keys",
+        ),
+        optional("target", Kind::Free, "defaults for the target's keys"),
+        optional(
+            "key",
+            Kind::Table(&PRESET_KEY),
+            "the key pair that `keygen` makes",
+        ),
+        optional("lint", Kind::Tables(&LINT), "what is probably a mistake"),
+    ],
+};
+
+/// `[inputs.NAME]` of a preset.
+pub static INPUT: Section = Section {
+    path: "inputs.NAME",
+    keys: &[
+        required(
+            "type",
+            Kind::Word(&[
+                "text", "label", "url", "integer", "texts", "secret", "claims",
+            ]),
+            "what the input takes; `label` is one part of a host name, `claims` a table whose texts may name the other inputs",
+        ),
+        default(
+            "required",
+            Kind::Boolean,
+            "true",
+            "whether it must be given",
+        ),
+        optional("default", Kind::Free, "what holds if it is left out"),
+        required(
+            "doc",
+            Kind::Text,
+            "what it is and where the operator finds it",
+        ),
+    ],
+};
+
+/// `[key]` of a preset.
+pub static PRESET_KEY: Section = Section {
+    path: "key",
+    keys: &[
+        required("kind", Kind::Text, "the kind of key, as `keygen` names it"),
+        required("private", Kind::Text, "the file for the private key"),
+        required("public", Kind::Text, "the file for the public key"),
+        required("next", Kind::Text, "what to do with the public key"),
+    ],
+};
+
+/// `[[lint]]` of a preset.
+pub static LINT: Section = Section {
+    path: "lint",
+    keys: &[
+        required("input", Kind::Text, "the input that is looked at"),
+        optional(
+            "shorter-than",
+            Kind::Text,
+            "speaks up if the input is shorter than this other one",
+        ),
+        optional(
+            "contains",
+            Kind::Text,
+            "speaks up if the input, or one of its items, contains this",
+        ),
+        optional(
+            "without",
+            Kind::Text,
+            "with `contains`: only if no item is this",
+        ),
+        default(
+            "level",
+            Kind::Word(&["warning", "fault"]),
+            r#""warning""#,
+            "how bad it is",
+        ),
+        required("say", Kind::Text, "what is wrong"),
+        required("help", Kind::Text, "the way out"),
+    ],
+};

@@ -1,0 +1,100 @@
+//! `[listeners.NAME]`
+
+use std::net::SocketAddr;
+
+use super::problem::Span;
+use super::read::{Given, Reader};
+use super::targets;
+use crate::host::Pattern;
+use crate::listener;
+
+/// A listener as it was read.
+#[derive(Debug)]
+pub struct Read {
+    /// What it is for the stage.
+    pub config: listener::Config,
+    /// Where its name stands.
+    pub at: Span,
+    /// Whether the operator listed the hosts, so that none are added.
+    has_hosts: bool,
+}
+
+/// Reads all of them.
+pub fn read(root: &Reader<'_>) -> Vec<Read> {
+    let listeners: Vec<Read> = root
+        .named("listeners", read_one)
+        .into_iter()
+        .flatten()
+        .collect();
+    if root.has("listeners") && listeners.is_empty() && !root.problems().has_faults() {
+        let help = "write [listeners.local] with address = \"127.0.0.1:8080\"";
+        root.problems()
+            .fault(root.at(), "there is no listener", help);
+    }
+    for (index, listener) in listeners.iter().enumerate() {
+        let address = listener.config.address;
+        let twin = listeners[..index]
+            .iter()
+            .find(|it| it.config.address == address);
+        if let Some(twin) = twin.filter(|_| address.port() != 0) {
+            let message = format!(
+                "listener `{}` has the address of listener `{}`, {address}",
+                listener.config.name, twin.config.name
+            );
+            root.problems()
+                .fault(&listener.at, message, "give one of them another port");
+        }
+    }
+    listeners
+}
+
+fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Option<Read> {
+    let hosts = reader.texts("hosts");
+    let hosts = hosts
+        .iter()
+        .filter_map(|given| pattern(given, reader))
+        .collect();
+    let address = reader.parsed("address", address)?.value;
+    let config = listener::Config {
+        name: name.value.clone(),
+        address,
+        hosts,
+    };
+    Some(Read {
+        config,
+        at: name.at.clone(),
+        has_hosts: reader.has("hosts"),
+    })
+}
+
+fn pattern(given: &Given<String>, reader: &Reader<'_>) -> Option<Pattern> {
+    let noted = |message| reader.problems().fault(&given.at, message, "");
+    Pattern::parse(&given.value).map_err(noted).ok()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+    })
+}
+
+/// Where the operator lists no hosts: localhost, and the names that the listener's routes use.
+pub fn add_hosts(listeners: &mut [Read], targets: &[targets::Read]) {
+    for (index, listener) in listeners
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, it)| !it.has_hosts)
+    {
+        listener
+            .config
+            .hosts
+            .push(Pattern::Exact("localhost".into()));
+        let routes = targets.iter().flat_map(|target| &target.routes);
+        let served = routes.filter(|it| it.rule.listener.is_none_or(|named| named == index));
+        for host in served.filter_map(|route| route.rule.host.clone()) {
+            if !listener.config.hosts.contains(&host) {
+                listener.config.hosts.push(host);
+            }
+        }
+    }
+}

@@ -1,0 +1,720 @@
+//! Presets: a vendor described as data, expanded into a source and a target's defaults.
+//!
+//! An input is put in for `${name}` once, in parsed strings; a value that is exactly `${name}`
+//! keeps the input's type, and a key whose value is an input that was not given is left out. There
+//! are no conditions. What the token's own blanks are (`${now}` and the like) stays for the source.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Context;
+use super::keys::{self, CREDENTIAL, PRESET};
+use super::problem::{Problems, Severity, Source, Span, did_you_mean};
+use super::read::{Given, Reader};
+use super::resolve::{Reference, Store};
+use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
+use crate::credential::claims::Blank;
+
+/// The presets that come with the program: name and text.
+pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
+
+/// A vendor described as data.
+#[derive(Debug)]
+pub struct Preset {
+    /// The name, which is a credential's KIND.
+    pub name: String,
+    /// The system and its API, in a few words.
+    pub about: String,
+    /// The vendor's page.
+    pub reference: String,
+    /// What the operator gives.
+    pub inputs: Vec<Input>,
+    /// The key pair that `keygen` makes.
+    pub key: Option<KeyPair>,
+    source: String,
+    credential: Node,
+    target: Node,
+    lints: Vec<Lint>,
+}
+
+/// What the operator gives.
+#[derive(Debug)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// What it takes.
+    pub kind: InputKind,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What holds if it is left out.
+    pub default: Option<Node>,
+    /// What it is and where the operator finds it.
+    pub doc: String,
+}
+
+/// What an input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// A string, or a reference to one.
+    Text,
+    /// One part of a host name, or a reference to one.
+    Label,
+    /// An https URL.
+    Url,
+    /// A whole number from 0.
+    Integer,
+    /// A list of strings.
+    Texts,
+    /// A reference to a key, a password or a shared secret.
+    Secret,
+    /// A table whose strings may name the other inputs.
+    Claims,
+}
+
+/// The key pair that a vendor asks for.
+#[derive(Debug)]
+pub struct KeyPair {
+    /// The kind of key.
+    pub kind: String,
+    /// The file for the private key.
+    pub private: String,
+    /// The file for the public key.
+    pub public: String,
+    /// What to do with the public key.
+    pub next: String,
+}
+
+#[derive(Debug)]
+struct Lint {
+    input: String,
+    shorter_than: Option<String>,
+    contains: Option<String>,
+    without: Option<String>,
+    severity: Severity,
+    say: String,
+    help: String,
+}
+
+/// A credential and a target's defaults, written out.
+#[derive(Debug)]
+pub struct Expanded {
+    /// The source's name.
+    pub source: String,
+    /// The source's keys.
+    pub credential: Node,
+    /// The target's defaults.
+    pub target: Table,
+}
+
+/// All presets that are known: the built-in ones, and those of the operator's folder.
+#[must_use]
+pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems) -> Vec<Preset> {
+    let mut presets: Vec<Preset> = BUILT_IN
+        .iter()
+        .filter_map(|(name, text)| Preset::parse(name, &format!("preset {name}"), text, problems))
+        .collect();
+    let Some((folder, at)) = folder else {
+        return presets;
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let message = format!("cannot read the folder {}: {error}", folder.display());
+            problems.fault(at, message, "");
+            return presets;
+        }
+    };
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
+    files.sort();
+    for path in files {
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if presets.iter().any(|preset| preset.name == name) || SOURCES.contains(&name.as_str()) {
+            let message = format!("{} has the name of a built-in kind", path.display());
+            problems.fault(at, message, "a preset of yours needs a name of its own");
+            continue;
+        }
+        match store.read_text(&path) {
+            Ok(text) => {
+                presets.extend(Preset::parse(
+                    &name,
+                    &path.display().to_string(),
+                    &text,
+                    problems,
+                ));
+            }
+            Err(error) => problems.fault(at, error.message, error.help),
+        }
+    }
+    presets
+}
+
+/// The sources a preset can expand into, and a credential can be written out as.
+pub const SOURCES: [&str; 1] = ["self-signed"];
+
+impl Preset {
+    fn parse(name: &str, shown: &str, text: &str, problems: &Problems) -> Option<Self> {
+        let source = Arc::new(Source {
+            name: shown.to_owned(),
+            text: text.to_owned(),
+        });
+        let found = Problems::default();
+        let root = tree::parse(&source, &found);
+        let Value::Table(table) = &root.value else {
+            unreachable!("a document is a table")
+        };
+        let reader = Reader::new(&PRESET, "the preset", table, &root.at, &found);
+        let preset = Self::read(name, &reader);
+        if let Some(preset) = &preset {
+            preset.check_variables(&found);
+        }
+        let is_usable = !found.has_faults();
+        problems.append(found);
+        preset.filter(|_| is_usable)
+    }
+
+    fn read(name: &str, reader: &Reader<'_>) -> Option<Self> {
+        let inputs = reader
+            .named("inputs", read_input)
+            .into_iter()
+            .flatten()
+            .collect();
+        let lints = reader
+            .tables("lint", read_lint)
+            .into_iter()
+            .flatten()
+            .collect();
+        let credential = reader.node("credential")?;
+        let Value::Table(kinds) = &credential.value else {
+            return None;
+        };
+        let (source, table, at) = one_table(
+            "credential",
+            kinds,
+            &credential.at,
+            &SOURCES,
+            reader.problems(),
+        )?;
+        let target = reader.node("target").unwrap_or_else(|| Node {
+            value: Value::Table(Table::default()),
+            at: reader.at().clone(),
+            given: None,
+        });
+        Some(Self {
+            name: name.to_owned(),
+            about: reader.text("about")?.value,
+            reference: reader.text("reference")?.value,
+            inputs,
+            key: reader.table("key", read_key_pair).flatten(),
+            source,
+            credential: Node {
+                value: Value::Table(table),
+                at,
+                given: None,
+            },
+            target,
+            lints,
+        })
+    }
+
+    /// Every variable of a preset is an input of it or a blank of the token.
+    fn check_variables(&self, problems: &Problems) {
+        for node in [&self.credential, &self.target] {
+            for_each_text(node, &mut |text, at| {
+                for name in text.variables() {
+                    if Blank::named(name).is_none() && self.input(name).is_none() {
+                        let known = self.inputs.iter().map(|input| input.name.as_str());
+                        let help = did_you_mean(name, known);
+                        problems.fault(at, format!("`{name}` is no input of this preset"), help);
+                    }
+                }
+            });
+        }
+    }
+
+    /// The input of that name.
+    #[must_use]
+    pub fn input(&self, name: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.name == name)
+    }
+
+    /// Puts the operator's inputs in.
+    pub(super) fn expand(
+        &self,
+        path: &str,
+        given: &Table,
+        at: &Span,
+        context: &Context<'_>,
+    ) -> Option<Expanded> {
+        let (common, inputs): (Vec<&Entry>, Vec<&Entry>) = given
+            .entries
+            .iter()
+            .partition(|entry| CREDENTIAL.contains(&entry.name.as_str()));
+        self.note_unknown(path, &inputs, context.problems);
+        let values = self.values(path, &inputs, at, context)?;
+        self.lint(&values, context.problems);
+        let mut credential = substitute(&self.credential, &values)?;
+        let target = substitute(&self.target, &values)?;
+        if let Value::Table(table) = &mut credential.value {
+            table.lay(
+                &Table {
+                    entries: common.into_iter().cloned().collect(),
+                },
+                &[],
+            );
+        }
+        let Value::Table(target) = target.value else {
+            return None;
+        };
+        credential.given = Some(at.clone());
+        Some(Expanded {
+            source: self.source.clone(),
+            credential,
+            target,
+        })
+    }
+
+    fn note_unknown(&self, path: &str, given: &[&Entry], problems: &Problems) {
+        let known = self.inputs.iter().map(|input| input.name.as_str());
+        let known = known.chain(CREDENTIAL.iter().copied());
+        for entry in given {
+            if self.input(&entry.name).is_none() {
+                let message = format!("unknown key `{}` in [{path}]", entry.name);
+                problems.fault(
+                    &entry.name_at,
+                    message,
+                    did_you_mean(&entry.name, known.clone()),
+                );
+            }
+        }
+    }
+
+    /// The inputs' values by name; `None` if any is missing or wrong, all of which is noted.
+    fn values(
+        &self,
+        path: &str,
+        given: &[&Entry],
+        at: &Span,
+        context: &Context<'_>,
+    ) -> Option<HashMap<String, Node>> {
+        let mut values = HashMap::new();
+        let mut is_complete = true;
+        for input in &self.inputs {
+            let entry = given.iter().find(|entry| entry.name == input.name);
+            let node = match (entry, &input.default) {
+                (Some(entry), _) => input.accept(path, &entry.node, context),
+                (None, Some(default)) => Some(default.clone()),
+                (None, None) if !input.required => continue,
+                (None, None) => {
+                    let message = format!("`{}` is missing in [{path}]", input.name);
+                    context
+                        .problems
+                        .fault(at, message, format!("it is {}", input.doc));
+                    None
+                }
+            };
+            match node {
+                Some(node) => drop(values.insert(input.name.clone(), node)),
+                None => is_complete = false,
+            }
+        }
+        is_complete.then_some(values)
+    }
+
+    fn lint(&self, values: &HashMap<String, Node>, problems: &Problems) {
+        for lint in &self.lints {
+            if let Some(node) = values.get(&lint.input)
+                && lint.speaks_up(node, values)
+            {
+                let at = node.given.as_ref().unwrap_or(&node.at);
+                problems.note(lint.severity, at, None, lint.say.clone(), lint.help.clone());
+            }
+        }
+    }
+}
+
+impl Lint {
+    fn speaks_up(&self, node: &Node, values: &HashMap<String, Node>) -> bool {
+        let texts = texts_of(node);
+        let length = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        let is_shorter = self.shorter_than.as_ref().is_none_or(|other| {
+            values
+                .get(other)
+                .is_some_and(|other| length(&texts) < length(&texts_of(other)))
+        });
+        let contains = self
+            .contains
+            .as_ref()
+            .is_none_or(|part| texts.iter().any(|it| it.contains(part)));
+        let lacks = self
+            .without
+            .as_ref()
+            .is_none_or(|item| !texts.contains(item));
+        is_shorter && contains && lacks
+    }
+}
+
+fn texts_of(node: &Node) -> Vec<String> {
+    match &node.value {
+        Value::Text(text) => text.as_literal().into_iter().collect(),
+        Value::List(items) => items.iter().flat_map(texts_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl Input {
+    /// Checks what the operator gave, and reads it if it is a reference to an identifier.
+    fn accept(&self, path: &str, node: &Node, context: &Context<'_>) -> Option<Node> {
+        let fault = |message: String| {
+            let message = format!("`{}` in [{path}]: {message}", self.name);
+            context
+                .problems
+                .fault(&node.at, message, format!("it is {}", self.doc));
+            None
+        };
+        let wrong = |wanted: &str| fault(format!("{wanted} wanted, {} found", node.value.kind()));
+        match (self.kind, &node.value) {
+            (InputKind::Text | InputKind::Label, _) => {
+                let text = self.identifier(path, node, context)?;
+                let literal = text.as_literal()?;
+                if self.kind == InputKind::Label && !is_label(&literal) {
+                    return fault(format!("`{literal}` is not one part of a host name"));
+                }
+                Some(Node {
+                    value: Value::Text(text),
+                    ..node.clone()
+                })
+            }
+            (InputKind::Url, Value::Text(text)) => match text.as_literal() {
+                Some(url) if url.starts_with("https://") => Some(node.clone()),
+                _ => fault("a URL that starts with https:// wanted".into()),
+            },
+            (InputKind::Url, _) => wrong("a URL in quotes"),
+            (InputKind::Integer, Value::Integer(0..)) => Some(node.clone()),
+            (InputKind::Integer, _) => wrong("a whole number from 0"),
+            (InputKind::Texts, Value::List(items)) if items.iter().all(is_literal) => {
+                Some(node.clone())
+            }
+            (InputKind::Texts, _) => wrong("a list of texts"),
+            // Left as it stands: the source's own key reads it.
+            (InputKind::Secret, _) => Some(node.clone()),
+            (InputKind::Claims, Value::Table(_)) => Some(node.clone()),
+            (InputKind::Claims, _) => wrong("a table"),
+        }
+    }
+
+    /// An identifier stands in the configuration itself, or is referred to.
+    fn identifier(&self, path: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
+        let place = format!("`{}` in [{path}]", self.name);
+        let text = super::identifier(&place, node, context)?;
+        if text.as_literal().is_none() {
+            let message = format!("{place}: variables mean nothing here");
+            context
+                .problems
+                .fault(&node.at, message, "a literal `${` is written `$${`");
+            return None;
+        }
+        Some(text)
+    }
+}
+
+fn is_literal(node: &Node) -> bool {
+    matches!(&node.value, Value::Text(text) if text.as_literal().is_some())
+}
+
+/// One part of a host name (RFC 1123 section 2.1).
+fn is_label(text: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(is_fine)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn read_input(name: &Given<String>, reader: &Reader<'_>) -> Option<Input> {
+    if CREDENTIAL.contains(&name.value.as_str()) || Blank::named(&name.value).is_some() {
+        let message = format!(
+            "`{}` has a meaning of its own and cannot be an input",
+            name.value
+        );
+        reader.problems().fault(&name.at, message, "");
+        return None;
+    }
+    let kind = match reader.word("type")?.value.as_str() {
+        "text" => InputKind::Text,
+        "label" => InputKind::Label,
+        "url" => InputKind::Url,
+        "integer" => InputKind::Integer,
+        "texts" => InputKind::Texts,
+        "secret" => InputKind::Secret,
+        _ => InputKind::Claims,
+    };
+    Some(Input {
+        name: name.value.clone(),
+        kind,
+        required: reader.boolean("required"),
+        default: reader.node("default"),
+        // Its `${…}` is meant for the reader of the text.
+        doc: reader.node("doc").map(|node| shown(&node))?,
+    })
+}
+
+/// A text as it was written.
+fn shown(node: &Node) -> String {
+    let Value::Text(text) = &node.value else {
+        return String::new();
+    };
+    text.pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Variable(name) => format!("${{{name}}}"),
+        })
+        .collect()
+}
+
+fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
+    let text = |name| reader.text(name).map(|given| given.value);
+    let (kind, private) = (text("kind"), text("private"));
+    Some(KeyPair {
+        kind: kind?,
+        private: private?,
+        public: text("public")?,
+        next: text("next")?,
+    })
+}
+
+fn read_lint(reader: &Reader<'_>) -> Option<Lint> {
+    let text = |name| reader.text(name).map(|given| given.value);
+    Some(Lint {
+        input: text("input")?,
+        shorter_than: text("shorter-than"),
+        contains: text("contains"),
+        without: text("without"),
+        severity: match reader.word("level")?.value.as_str() {
+            "fault" => Severity::Fault,
+            _ => Severity::Warning,
+        },
+        say: text("say")?,
+        help: text("help")?,
+    })
+}
+
+/// The one table of `[place]`, whose name says what it is: name, table and place.
+pub(super) fn one_table(
+    place: &str,
+    table: &Table,
+    at: &Span,
+    known: &[&str],
+    problems: &Problems,
+) -> Option<(String, Table, Span)> {
+    let kind_is_missing = || {
+        let choices: Vec<String> = known
+            .iter()
+            .map(|kind| format!("[{place}.{kind}]"))
+            .collect();
+        let message = format!("[{place}] does not say of what kind it is");
+        problems.fault(at, message, format!("write one of {}", choices.join(", ")));
+        None
+    };
+    let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
+    match table.entries.as_slice() {
+        [] => kind_is_missing(),
+        entries if !entries.iter().any(is_table) => kind_is_missing(),
+        [
+            Entry {
+                name,
+                name_at,
+                node:
+                    Node {
+                        value: Value::Table(table),
+                        ..
+                    },
+            },
+        ] => {
+            if known.contains(&name.as_str()) {
+                return Some((name.clone(), table.clone(), name_at.clone()));
+            }
+            let message = format!("there is no kind `{name}` for [{place}]");
+            problems.fault(name_at, message, did_you_mean(name, known.iter().copied()));
+            None
+        }
+        entries => {
+            let names: Vec<String> = entries.iter().map(|it| format!("`{}`", it.name)).collect();
+            let second = &entries[1].name_at;
+            let message = format!(
+                "[{place}] has more than one kind in it: {}",
+                names.join(", ")
+            );
+            problems.fault(
+                second,
+                message,
+                "keys stand one level deeper, and each credential has one kind",
+            );
+            None
+        }
+    }
+}
+
+/// Calls `visit` with every text of a tree.
+fn for_each_text(node: &Node, visit: &mut impl FnMut(&Text, &Span)) {
+    match &node.value {
+        Value::Text(text) => visit(text, &node.at),
+        Value::List(items) => items.iter().for_each(|item| for_each_text(item, visit)),
+        Value::Table(table) => {
+            table
+                .entries
+                .iter()
+                .for_each(|entry| for_each_text(&entry.node, visit));
+        }
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {}
+    }
+}
+
+/// Puts values in for variables. `None` if the node is a variable without a value.
+fn substitute(node: &Node, values: &HashMap<String, Node>) -> Option<Node> {
+    let value = match &node.value {
+        Value::Text(text) => return substitute_text(node, text, values),
+        Value::List(items) => Value::List(
+            items
+                .iter()
+                .filter_map(|item| substitute(item, values))
+                .collect(),
+        ),
+        Value::Table(table) => {
+            let entries = table.entries.iter().filter_map(|entry| {
+                let node = substitute(&entry.node, values)?;
+                Some(Entry {
+                    node,
+                    ..entry.clone()
+                })
+            });
+            Value::Table(Table {
+                entries: entries.collect(),
+            })
+        }
+        other => other.clone(),
+    };
+    Some(Node {
+        value,
+        ..node.clone()
+    })
+}
+
+fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> Option<Node> {
+    if let Some(name) = text.as_variable()
+        && Blank::named(name).is_none()
+    {
+        let value = values.get(name)?;
+        let given = value.given.clone().or_else(|| Some(value.at.clone()));
+        // A table of claims may name the other inputs, and itself least of all; texts inside any
+        // other value are literal.
+        let mut others = values.clone();
+        others.remove(name);
+        let inner = substitute(value, &others)?;
+        return Some(Node {
+            value: inner.value,
+            at: node.at.clone(),
+            given,
+        });
+    }
+    let mut given = node.given.clone();
+    let mut joined = Text {
+        pieces: Vec::new(),
+        origin: text.origin.clone(),
+    };
+    for piece in &text.pieces {
+        let value = match piece {
+            Piece::Variable(name) => values.get(name),
+            Piece::Literal(_) => None,
+        };
+        match value {
+            Some(value) => {
+                given.get_or_insert_with(|| value.at.clone());
+                joined.pieces.push(Piece::Literal(interpolated(value)));
+                if let Value::Text(Text {
+                    origin: Some(origin),
+                    ..
+                }) = &value.value
+                {
+                    joined.origin.get_or_insert_with(|| origin.clone());
+                }
+            }
+            None => joined.pieces.push(piece.clone()),
+        }
+    }
+    Some(Node {
+        value: Value::Text(joined),
+        at: node.at.clone(),
+        given,
+    })
+}
+
+/// A value as a part of a text.
+fn interpolated(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => text.as_literal().unwrap_or_default(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(boolean) => boolean.to_string(),
+        Value::List(items) => items.iter().map(interpolated).collect::<Vec<_>>().join(","),
+        Value::Table(_) => String::new(),
+    }
+}
+
+/// Reads `{ file = … }` and the like.
+pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option<Reference> {
+    let fault = |message: String, help: &str| {
+        problems.note(
+            Severity::Fault,
+            &node.at,
+            node.given.as_ref(),
+            message,
+            help,
+        );
+        None
+    };
+    let Value::Table(table) = &node.value else {
+        let help = "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+        return fault(
+            format!("{place} is a secret and never stands in the configuration itself"),
+            help,
+        );
+    };
+    let reader = Reader::new(&keys::REFERENCE, place, table, &node.at, problems);
+    let mut found = [
+        reader
+            .text("file")
+            .map(|given| Reference::File(given.value.into())),
+        reader.text("env").map(|given| Reference::Env(given.value)),
+        reader
+            .text("credential")
+            .map(|given| Reference::Credential(given.value)),
+    ]
+    .into_iter()
+    .flatten();
+    match (found.next(), found.next()) {
+        (Some(reference), None) => Some(reference),
+        (Some(_), Some(_)) => fault(
+            format!("{place} refers to two places"),
+            "keep one of file, env and credential",
+        ),
+        // An unknown key has been noted already.
+        (None, _) if !table.entries.is_empty() => None,
+        (None, _) => fault(
+            format!("{place} refers to nothing"),
+            "write { file = \"…\" }",
+        ),
+    }
+}

@@ -1,0 +1,421 @@
+//! Reads a table of the tree by its declared section.
+//!
+//! Every getter notes what is wrong and goes on with the declared default, so that one run finds
+//! all faults of a file.
+
+use std::time::Duration;
+
+use super::keys::{Key, Kind, Presence, Section};
+use super::problem::{Problems, Severity, Span, did_you_mean};
+use super::tree::{Node, Table, Value, parse_value};
+use super::units;
+
+/// A value with the place that it came from.
+#[derive(Clone, Debug)]
+pub struct Given<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
+    pub at: Span,
+    /// Where the operator gave it, if a preset's line is what uses it.
+    pub given: Option<Span>,
+}
+
+/// A table that is being read.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    section: &'static Section,
+    /// The section's path with the operator's names in it.
+    path: String,
+    table: &'a Table,
+    at: Span,
+    problems: &'a Problems,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts reading: unknown and missing keys are noted at once.
+    #[must_use]
+    pub fn new(
+        section: &'static Section,
+        path: impl Into<String>,
+        table: &'a Table,
+        at: &Span,
+        problems: &'a Problems,
+    ) -> Self {
+        let reader = Self {
+            section,
+            path: path.into(),
+            table,
+            at: at.clone(),
+            problems,
+        };
+        reader.note_unknown();
+        reader.note_missing();
+        reader
+    }
+
+    fn note_unknown(&self) {
+        for entry in &self.table.entries {
+            if self.section.key(&entry.name).is_none() {
+                let message = format!("unknown key `{}` in {}", entry.name, self.place());
+                let help = did_you_mean(&entry.name, self.section.names());
+                self.problems.fault(&entry.name_at, message, help);
+            }
+        }
+    }
+
+    fn note_missing(&self) {
+        for key in self.section.keys {
+            let missing = self.table.get(key.name).is_none();
+            if missing && matches!(key.presence, Presence::Required) {
+                let message = format!("`{}` is missing in {}", key.name, self.place());
+                self.problems
+                    .fault(&self.at, message, format!("it is {}", key.doc));
+            }
+        }
+    }
+
+    /// The table's path as messages name it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.path.starts_with("the ") {
+            self.path.clone()
+        } else {
+            format!("[{}]", self.path)
+        }
+    }
+
+    /// The table's path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the table starts.
+    #[must_use]
+    pub fn at(&self) -> &Span {
+        &self.at
+    }
+
+    /// Where the problems go.
+    #[must_use]
+    pub fn problems(&self) -> &'a Problems {
+        self.problems
+    }
+
+    /// Whether the key is there.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.table.get(name).is_some()
+    }
+
+    /// The key's node as it stands, its default if it has one, or nothing.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<Node> {
+        self.table
+            .get(name)
+            .map(|entry| entry.node.clone())
+            .or_else(|| self.default(name))
+    }
+
+    fn key(&self, name: &str) -> &'static Key {
+        self.section.key(name).expect("only declared keys are read")
+    }
+
+    fn default(&self, name: &str) -> Option<Node> {
+        match self.key(name).presence {
+            Presence::Default(text) => Some(parse_value(text, &self.at)),
+            Presence::Required | Presence::Optional => None,
+        }
+    }
+
+    /// Notes that a value is not what its key takes.
+    pub fn fault(&self, name: &str, node: &Node, message: &str, help: &str) {
+        let message = format!("`{name}` in {}: {message}", self.place());
+        self.problems.note(
+            Severity::Fault,
+            &node.at,
+            node.given.as_ref(),
+            message,
+            help,
+        );
+    }
+
+    fn wrong_kind(&self, name: &str, node: &Node, wanted: &str) {
+        let found = node.value.kind();
+        self.fault(name, node, &format!("{wanted} wanted, {found} found"), "");
+    }
+
+    /// Reads a key with `convert`; a fault is noted and the default taken in its place.
+    fn get<T>(&self, name: &str, convert: impl Fn(&Self, &Node) -> Option<T>) -> Option<Given<T>> {
+        let found = self.table.get(name).and_then(|entry| {
+            let value = convert(self, &entry.node)?;
+            let Node { at, given, .. } = &entry.node;
+            Some(Given {
+                value,
+                at: at.clone(),
+                given: given.clone(),
+            })
+        });
+        found.or_else(|| {
+            let node = self.default(name)?;
+            let value = convert(self, &node).expect("declared defaults fit their keys");
+            Some(Given {
+                value,
+                at: self.at.clone(),
+                given: None,
+            })
+        })
+    }
+
+    fn literal(&self, name: &str, node: &Node) -> Option<String> {
+        let Value::Text(text) = &node.value else {
+            self.wrong_kind(name, node, "text in quotes");
+            return None;
+        };
+        let literal = text.as_literal();
+        if literal.is_none() {
+            let variable = text.variables().next().unwrap_or_default();
+            let message = format!("there is no variable `{variable}` here");
+            self.fault(name, node, &message, "a literal `${` is written `$${`");
+        }
+        literal
+    }
+
+    /// A string.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Given<String>> {
+        self.get(name, |reader, node| reader.literal(name, node))
+    }
+
+    /// A string that `parse` understands.
+    #[must_use]
+    pub fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Given<T>> {
+        self.get(name, |reader, node| {
+            let text = reader.literal(name, node)?;
+            parse(&text)
+                .map_err(|message| reader.fault(name, node, &message, ""))
+                .ok()
+        })
+    }
+
+    /// One of the words that the key declares.
+    #[must_use]
+    pub fn word(&self, name: &str) -> Option<Given<String>> {
+        let Kind::Word(words) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as a word")
+        };
+        self.get(name, |reader, node| {
+            let text = reader.literal(name, node)?;
+            if words.contains(&text.as_str()) {
+                return Some(text);
+            }
+            let help = did_you_mean(&text, words.iter().copied());
+            reader.fault(name, node, &format!("`{text}` is not a choice"), &help);
+            None
+        })
+    }
+
+    /// A whole number within the bounds that the key declares.
+    #[must_use]
+    pub fn integer(&self, name: &str) -> Option<Given<u32>> {
+        let Kind::Integer(least, most) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as a number")
+        };
+        self.get(name, |reader, node| {
+            let Value::Integer(number) = node.value else {
+                reader.wrong_kind(name, node, "a whole number");
+                return None;
+            };
+            if !(least..=most).contains(&number) {
+                let message = format!("{number} is not between {least} and {most}");
+                reader.fault(name, node, &message, "");
+                return None;
+            }
+            u32::try_from(number).ok()
+        })
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn boolean(&self, name: &str) -> bool {
+        let value = self.get(name, |reader, node| {
+            if let Value::Boolean(boolean) = node.value {
+                return Some(boolean);
+            }
+            reader.wrong_kind(name, node, "true or false");
+            None
+        });
+        value.expect("booleans have defaults").value
+    }
+
+    /// A duration. The key must have a default.
+    #[must_use]
+    pub fn duration(&self, name: &str) -> Given<Duration> {
+        self.parsed(name, units::duration)
+            .expect("durations have defaults")
+    }
+
+    /// A size in bytes.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<Given<u64>> {
+        self.parsed(name, units::size)
+    }
+
+    /// A list of strings; a single string counts as a list of one.
+    #[must_use]
+    pub fn texts(&self, name: &str) -> Vec<Given<String>> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        let items = match &node.value {
+            Value::List(items) => items.clone(),
+            Value::Text(_) => vec![node],
+            _ => {
+                self.wrong_kind(name, &node, "a list of texts");
+                return Vec::new();
+            }
+        };
+        items
+            .iter()
+            .filter_map(|item| {
+                let value = self.literal(name, item)?;
+                Some(Given {
+                    value,
+                    at: item.at.clone(),
+                    given: item.given.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// A table of strings, in the order of the file: name, place of the name, value.
+    #[must_use]
+    pub fn text_table(&self, name: &str) -> Vec<(Given<String>, Given<String>)> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        let Value::Table(table) = &node.value else {
+            self.wrong_kind(name, &node, "a table of texts");
+            return Vec::new();
+        };
+        let given = |value: String, at: &Span, node: &Node| Given {
+            value,
+            at: at.clone(),
+            given: node.given.clone(),
+        };
+        table
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let value = self.literal(&entry.name, &entry.node)?;
+                let key = given(entry.name.clone(), &entry.name_at, &entry.node);
+                Some((key, given(value, &entry.node.at, &entry.node)))
+            })
+            .collect()
+    }
+
+    /// Calls `read` with a reader for the table under the key.
+    pub fn table<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> Option<T> {
+        let Kind::Table(section) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as a table")
+        };
+        let node = self.node(name)?;
+        let path = self.below(name);
+        let empty = Table::default();
+        let table = match &node.value {
+            Value::Table(table) => table,
+            _ => {
+                self.wrong_kind(name, &node, "a table");
+                &empty
+            }
+        };
+        Some(read(&Reader::new(
+            section,
+            path,
+            table,
+            &node.at,
+            self.problems,
+        )))
+    }
+
+    /// Calls `read` with a reader for each table of the list under the key.
+    pub fn tables<T>(&self, name: &str, mut read: impl FnMut(&Reader<'_>) -> T) -> Vec<T> {
+        let Kind::Tables(section) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as a list of tables")
+        };
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        let Value::List(items) = &node.value else {
+            self.wrong_kind(name, &node, "a list of tables");
+            return Vec::new();
+        };
+        let mut read_one = |item: &Node| match &item.value {
+            Value::Table(table) => {
+                let reader = Reader::new(section, self.below(name), table, &item.at, self.problems);
+                Some(read(&reader))
+            }
+            _ => {
+                self.wrong_kind(name, item, "a table");
+                None
+            }
+        };
+        items.iter().filter_map(&mut read_one).collect()
+    }
+
+    /// Calls `read` with the operator's name and a reader for each table under the key.
+    pub fn named<T>(
+        &self,
+        name: &str,
+        mut read: impl FnMut(&Given<String>, &Reader<'_>) -> T,
+    ) -> Vec<T> {
+        let Kind::Named(section) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as named tables")
+        };
+        self.entries(name)
+            .iter()
+            .map(|(given, table, at)| {
+                let path = format!("{}.{}", self.below(name), given.value);
+                read(given, &Reader::new(section, path, table, at, self.problems))
+            })
+            .collect()
+    }
+
+    /// The tables under the names of a table of tables.
+    #[must_use]
+    pub fn entries(&self, name: &str) -> Vec<(Given<String>, Table, Span)> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        let Value::Table(table) = &node.value else {
+            self.wrong_kind(name, &node, "a table");
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for entry in &table.entries {
+            let key = Given {
+                value: entry.name.clone(),
+                at: entry.name_at.clone(),
+                given: entry.node.given.clone(),
+            };
+            match &entry.node.value {
+                Value::Table(table) => entries.push((key, table.clone(), entry.name_at.clone())),
+                _ => self.wrong_kind(&entry.name, &entry.node, "a table"),
+            }
+        }
+        entries
+    }
+
+    fn below(&self, name: &str) -> String {
+        if self.path.starts_with("the ") {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+}

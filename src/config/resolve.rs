@@ -1,0 +1,232 @@
+//! Where the configuration reads files and secrets from, and how it judges them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+/// No file that a configuration names is larger than this; what is, is the wrong file.
+const LARGEST: u64 = 1 << 20;
+
+/// Where files are read from.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// The file system.
+    Disk,
+    /// Texts in memory, by path: for the demo, which leaves no file behind.
+    Memory(HashMap<PathBuf, String>),
+}
+
+/// What happens to a secret's file that others may read or write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// It is refused.
+    Refuse,
+    /// It is used, with a warning at each start.
+    Warn,
+}
+
+/// A reference to a text that does not stand in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The content of a file.
+    File(PathBuf),
+    /// The value of an environment variable.
+    Env(String),
+    /// A credential that systemd hands over.
+    Credential(String),
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{{ file = \"{}\" }}", path.display()),
+            Self::Env(name) => write!(f, "{{ env = \"{name}\" }}"),
+            Self::Credential(name) => write!(f, "{{ credential = \"{name}\" }}"),
+        }
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The content, less one newline at its end.
+    pub secret: Secret,
+    /// What is questionable about where it stands.
+    pub warning: Option<String>,
+}
+
+/// Why a reference gives nothing, in a sentence, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub help: String,
+}
+
+fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved {
+    Unresolved {
+        message: message.into(),
+        help: help.into(),
+    }
+}
+
+impl Store {
+    /// Reads a text that is no secret: a certificate, a preset.
+    ///
+    /// # Errors
+    ///
+    /// [`Unresolved`] with the path and the way out.
+    pub fn read_text(&self, path: &Path) -> Result<String, Unresolved> {
+        let (bytes, _) = self.read(path)?;
+        String::from_utf8(bytes)
+            .map_err(|_| unresolved(format!("{} is not text", path.display()), ""))
+    }
+
+    /// Reads what a reference names. Relative paths start at `folder`; `judged` is whether the
+    /// file's mode matters, as it does for secrets.
+    ///
+    /// # Errors
+    ///
+    /// [`Unresolved`] with the name and the way out.
+    pub fn resolve(
+        &self,
+        reference: &Reference,
+        folder: &Path,
+        judged: Option<Modes>,
+    ) -> Result<Resolved, Unresolved> {
+        let (bytes, warning) = match reference {
+            Reference::File(path) => {
+                let path = folder.join(path);
+                let (bytes, mode) = self.read(&path)?;
+                let warning = match (judged, mode) {
+                    (Some(modes), Some(mode)) => judge(&path, mode, modes)?,
+                    _ => None,
+                };
+                (bytes, warning)
+            }
+            Reference::Env(name) => (environment(name)?, None),
+            Reference::Credential(name) => (self.credential(name)?, None),
+        };
+        let secret = without_newline(bytes);
+        if secret.expose().is_empty() {
+            return Err(unresolved(format!("{reference} is empty"), ""));
+        }
+        Ok(Resolved { secret, warning })
+    }
+
+    /// The content of a file, and its mode where there is one.
+    fn read(&self, path: &Path) -> Result<(Vec<u8>, Option<u32>), Unresolved> {
+        let failed = |error: &io::Error| cannot_read(path, error);
+        match self {
+            Self::Disk => {
+                let file = File::open(path).map_err(|error| failed(&error))?;
+                // Judged on the opened file: a path can point elsewhere a moment later.
+                let metadata = file.metadata().map_err(|error| failed(&error))?;
+                if metadata.is_dir() {
+                    let message = format!("{} is a folder", path.display());
+                    return Err(unresolved(message, "name a file in it"));
+                }
+                // Large enough at once: a buffer that grows leaves copies of a key behind.
+                let size = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
+                let mut bytes = Vec::with_capacity(size + 1);
+                file.take(LARGEST + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(|error| failed(&error))?;
+                if bytes.len() as u64 > LARGEST {
+                    let message = format!("{} is larger than 1 MiB", path.display());
+                    return Err(unresolved(message, "is it the right file?"));
+                }
+                Ok((bytes, Some(metadata.mode())))
+            }
+            Self::Memory(files) => {
+                let text = files.get(path);
+                let text = text.ok_or_else(|| failed(&io::ErrorKind::NotFound.into()))?;
+                Ok((text.clone().into_bytes(), None))
+            }
+        }
+    }
+
+    fn credential(&self, name: &str) -> Result<Vec<u8>, Unresolved> {
+        let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+            return Err(unresolved(
+                "systemd has handed over no credentials ($CREDENTIALS_DIRECTORY is not set)",
+                format!("run as a unit with `LoadCredential={name}:/path/to/file`"),
+            ));
+        };
+        let is_plain = !name.is_empty() && !name.contains('/') && name != "..";
+        if !is_plain {
+            return Err(unresolved(
+                format!("`{name}` is no name of a credential"),
+                "",
+            ));
+        }
+        // systemd sees to the modes in there.
+        self.read(&Path::new(&folder).join(name))
+            .map(|(bytes, _)| bytes)
+    }
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
+    let shown = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => unresolved(
+            format!("there is no file {shown}"),
+            "paths are relative to this file's folder",
+        ),
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            let help =
+                format!("this process runs as uid {user}: let it read the file, and nobody else");
+            unresolved(format!("{shown} may not be read"), help)
+        }
+        _ => unresolved(format!("cannot read {shown}: {error}"), ""),
+    }
+}
+
+/// Others may not read a secret's file, and nobody but its owner may write it. That a group may
+/// read it is accepted: it is how one key serves several services.
+fn judge(path: &Path, mode: u32, modes: Modes) -> Result<Option<String>, Unresolved> {
+    let shown = path.display();
+    let bits = mode & 0o7777;
+    let fault = if mode & 0o004 != 0 {
+        "may be read by everybody"
+    } else if mode & 0o022 != 0 {
+        "may be written by others than its owner"
+    } else {
+        return Ok(None);
+    };
+    let message = format!("{shown} {fault} (mode {bits:04o})");
+    match modes {
+        Modes::Warn => Ok(Some(message)),
+        Modes::Refuse => {
+            let help = format!(
+                "`chmod 600 {shown}`, or `modes = \"warn\"` in [secrets] for a mount whose mode cannot be set"
+            );
+            Err(unresolved(message, help))
+        }
+    }
+}
+
+fn environment(name: &str) -> Result<Vec<u8>, Unresolved> {
+    use std::os::unix::ffi::OsStringExt;
+    let value = std::env::var_os(name);
+    value
+        .map(OsStringExt::into_vec)
+        .ok_or_else(|| unresolved(format!("the environment variable {name} is not set"), ""))
+}
+
+/// Editors and `echo` end a file with a newline that is not part of the secret.
+fn without_newline(mut bytes: Vec<u8>) -> Secret {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    Secret::new(bytes)
+}

@@ -1,0 +1,220 @@
+//! The whole configuration written out: presets expanded, defaults in place, secrets left out.
+
+use std::fmt::Write;
+
+use super::tree::{Node, Piece, Text, Value};
+use super::{credentials, listeners, targets, units};
+use crate::router::Rule;
+use crate::tls::Authority;
+
+/// Writes out what will be in force, in the form of the configuration itself.
+#[must_use]
+pub fn show(
+    listeners: &[listeners::Read],
+    credentials: &[credentials::Read],
+    targets: &[targets::Read],
+) -> String {
+    let mut out = String::new();
+    for listener in listeners {
+        let config = &listener.config;
+        let hosts: Vec<String> = config
+            .hosts
+            .iter()
+            .map(|host| quoted(&host.to_string()))
+            .collect();
+        line(&mut out, &format!("[listeners.{}]", config.name));
+        line(
+            &mut out,
+            &format!("address = {}", quoted(&config.address.to_string())),
+        );
+        line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
+    }
+    for credential in credentials {
+        if let Some((source, node)) = &credential.expanded {
+            if *source != credential.kind {
+                line(
+                    &mut out,
+                    &format!("# from the preset `{}`", credential.kind),
+                );
+            }
+            show_table(
+                &mut out,
+                &format!("credentials.{}.{source}", credential.name),
+                node,
+            );
+        }
+    }
+    for target in targets {
+        show_target(&mut out, target, listeners);
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::Read]) {
+    let Some(target) = &read.target else { return };
+    let credential = read.credential.as_deref().unwrap_or("none");
+    line(out, &format!("[targets.{}]", read.name));
+    line(out, &format!("url = {}", quoted(&read.url)));
+    if let Some(address) = target.endpoint.connect {
+        line(out, &format!("connect = {}", quoted(&address.to_string())));
+    }
+    line(out, &format!("credential = {}", quoted(credential)));
+    let authorities: Vec<String> = target
+        .endpoint
+        .verification
+        .authorities()
+        .iter()
+        .map(authority)
+        .collect();
+    line(out, &format!("tls.ca = [{}]", authorities.join(", ")));
+    if let Some(route) = read.routes.iter().find_map(|route| route.route.as_ref()) {
+        let refused: Vec<String> = route
+            .outgoing
+            .refuse
+            .iter()
+            .map(|path| quoted(&path.to_string()))
+            .collect();
+        line(out, &format!("refuse = [{}]", refused.join(", ")));
+    }
+    let timeouts = [
+        ("connect", target.endpoint.connect_timeout),
+        ("tls", target.endpoint.tls_timeout),
+        ("credential", target.credential_timeout),
+        ("first-byte", target.timeouts.first_byte),
+        ("idle", target.timeouts.idle),
+    ];
+    for (name, span) in timeouts {
+        line(
+            out,
+            &format!("timeouts.{name} = {}", quoted(&units::show_duration(span))),
+        );
+    }
+    line(out, "routes = [");
+    for route in &read.routes {
+        let strips = route.route.as_ref().is_some_and(|it| it.outgoing.strip > 0);
+        line(
+            out,
+            &format!("    {{ {} }},", rule(&route.rule, strips, listeners)),
+        );
+    }
+    line(out, "]\n");
+}
+
+fn authority(authority: &Authority) -> String {
+    match authority {
+        Authority::System => quoted("system"),
+        Authority::Certificates(certificates) => format!("<{} from a file>", certificates.len()),
+    }
+}
+
+fn rule(rule: &Rule, strips: bool, listeners: &[listeners::Read]) -> String {
+    let mut parts = Vec::new();
+    if let Some(listener) = rule.listener.and_then(|index| listeners.get(index)) {
+        parts.push(format!("listener = {}", quoted(&listener.config.name)));
+    }
+    if let Some(host) = &rule.host {
+        parts.push(format!("host = {}", quoted(&host.to_string())));
+    }
+    let path = if rule.path.is_empty() {
+        "/"
+    } else {
+        &rule.path
+    };
+    parts.push(format!("path = {}", quoted(path)));
+    if !rule.path.is_empty() {
+        parts.push(format!("strip = {strips}"));
+    }
+    if !rule.methods.is_empty() {
+        let methods: Vec<String> = rule.methods.iter().map(|it| quoted(it.as_str())).collect();
+        parts.push(format!("methods = [{}]", methods.join(", ")));
+    }
+    if !rule.headers.is_empty() {
+        let headers: Vec<String> = rule
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = value
+                    .as_ref()
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or("*");
+                format!("{name} = {}", quoted(value))
+            })
+            .collect();
+        parts.push(format!("headers = {{ {} }}", headers.join(", ")));
+    }
+    parts.join(", ")
+}
+
+/// A table with its plain keys first and its tables below, as TOML wants it.
+fn show_table(out: &mut String, path: &str, node: &Node) {
+    let Value::Table(table) = &node.value else {
+        return;
+    };
+    line(out, &format!("[{path}]"));
+    let is_reference = |node: &Node| match &node.value {
+        Value::Table(table) => table.entries.len() == 1 && is_reference_key(&table.entries[0].name),
+        _ => false,
+    };
+    let (plain, tables): (Vec<_>, Vec<_>) = table.entries.iter().partition(|entry| {
+        !matches!(entry.node.value, Value::Table(_)) || is_reference(&entry.node)
+    });
+    for entry in plain {
+        line(out, &format!("{} = {}", entry.name, value(&entry.node)));
+    }
+    out.push('\n');
+    for entry in tables {
+        show_table(out, &format!("{path}.{}", entry.name), &entry.node);
+    }
+}
+
+fn is_reference_key(name: &str) -> bool {
+    super::keys::REFERENCE.key(name).is_some()
+}
+
+fn value(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => show_text(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(boolean) => boolean.to_string(),
+        Value::List(items) => {
+            format!(
+                "[{}]",
+                items.iter().map(value).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Value::Table(table) => {
+            let members = table
+                .entries
+                .iter()
+                .map(|it| format!("{} = {}", it.name, value(&it.node)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// A text, or in its place the reference it was read from.
+fn show_text(text: &Text) -> String {
+    if let Some(origin) = &text.origin {
+        return origin.clone();
+    }
+    let mut shown = String::new();
+    for piece in &text.pieces {
+        match piece {
+            Piece::Literal(text) => shown.push_str(&text.replace("${", "$${")),
+            Piece::Variable(name) => {
+                let _ = write!(shown, "${{{name}}}");
+            }
+        }
+    }
+    quoted(&shown)
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}

@@ -1,0 +1,596 @@
+//! `[targets.NAME]` and its routes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::uri::Uri;
+use http::{HeaderName, HeaderValue, Method, header};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use super::keys::TARGET;
+use super::problem::{Severity, Span, did_you_mean};
+use super::read::{Given, Reader};
+use super::tree::{Table, Value};
+use super::{Context, credentials, listeners};
+use crate::dial::Endpoint;
+use crate::host::Pattern;
+use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
+use crate::plan::{self, Target};
+use crate::respond;
+use crate::router::Rule;
+use crate::tls::{Authority, Verification};
+use crate::upstream::Timeouts;
+
+/// A target as it was read.
+#[derive(Debug)]
+pub struct Read {
+    /// The operator's name for it.
+    pub name: String,
+    /// The name of its credential, if it has one.
+    pub credential: Option<String>,
+    /// What it is for the stages; `None` if it has faults.
+    pub target: Option<Target>,
+    /// Its routes.
+    pub routes: Vec<RouteRead>,
+    /// Its URL, for showing.
+    pub url: String,
+}
+
+/// A route as it was read.
+#[derive(Debug)]
+pub struct RouteRead {
+    /// Which requests take it.
+    pub rule: Rule,
+    /// What happens to them; `None` if the target has faults.
+    pub route: Option<plan::Route>,
+    /// Where it stands.
+    pub at: Span,
+    /// The target's name.
+    pub target_name: String,
+}
+
+/// What a URL says of a target.
+#[derive(Clone, Debug)]
+struct Location {
+    server_name: ServerName<'static>,
+    host: String,
+    port: u16,
+    /// The `Host` of requests.
+    authority: HeaderValue,
+    base: String,
+}
+
+/// What the targets are read with.
+struct Around<'a> {
+    credentials: &'a [credentials::Read],
+    listeners: &'a [listeners::Read],
+    pseudonym: Pseudonym,
+    context: &'a Context<'a>,
+}
+
+/// Reads all of them.
+pub fn read(
+    root: &Reader<'_>,
+    credentials: &[credentials::Read],
+    listeners: &[listeners::Read],
+    context: &Context<'_>,
+) -> Vec<Read> {
+    let around = Around {
+        credentials,
+        listeners,
+        pseudonym: Pseudonym::draw(),
+        context,
+    };
+    let targets: Vec<Read> = root
+        .entries("targets")
+        .iter()
+        .enumerate()
+        .map(|(index, (name, table, at))| read_one(index, name, table, at, &around))
+        .collect();
+    if root.has("targets") && targets.is_empty() && !root.problems().has_faults() {
+        let help = "write [targets.NAME] with a url, or with the credential of a preset";
+        root.problems().fault(root.at(), "there is no target", help);
+    }
+    targets
+}
+
+fn read_one(
+    index: usize,
+    name: &Given<String>,
+    table: &Table,
+    at: &Span,
+    around: &Around<'_>,
+) -> Read {
+    let credential = credential(name, table, around);
+    let mut merged = credential.map(|it| it.target.clone()).unwrap_or_default();
+    // What a preset refuses or removes keeps tokens at home: an operator's list adds to it.
+    merged.lay(table, &["refuse", "remove"]);
+    let path = format!("targets.{}", name.value);
+    // A preset whose credential has faults may not have given the URL: one fault is enough.
+    let preset_failed = credential.is_some_and(|it| it.expanded.is_none());
+    if preset_failed && merged.get("url").is_none() {
+        return Read {
+            name: name.value.clone(),
+            credential: credential.map(|it| it.name.clone()),
+            target: None,
+            routes: Vec::new(),
+            url: String::new(),
+        };
+    }
+    let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
+    let location = reader.parsed("url", location);
+    let changes = changes(&reader, "headers");
+    let answers = changes_with(&reader, "response-headers", credential);
+    let target = location.as_ref().and_then(|location| {
+        let endpoint = endpoint(&reader, &location.value, around.context)?;
+        let (timeouts, credential_timeout) = timeouts(&reader)?;
+        let (remove, set) = answers;
+        Some(Target {
+            name: name.value.clone(),
+            endpoint: Arc::new(endpoint),
+            timeouts,
+            credential_timeout,
+            respond: respond::Config { remove, set },
+        })
+    });
+    let prepare = location.as_ref().and_then(|location| {
+        prepare(
+            &reader,
+            &location.value,
+            changes,
+            credential,
+            &around.pseudonym,
+        )
+    });
+    let config = prepare.map(|outgoing| plan::Route {
+        target: index,
+        credential: credential.and_then(|it| {
+            around
+                .credentials
+                .iter()
+                .position(|other| other.name == it.name)
+        }),
+        outgoing,
+    });
+    Read {
+        name: name.value.clone(),
+        credential: credential.map(|it| it.name.clone()),
+        target,
+        routes: routes(&reader, name, config.as_ref(), around),
+        url: reader
+            .text("url")
+            .map(|given| given.value)
+            .unwrap_or_default(),
+    }
+}
+
+/// The credential that a target names, or that has the target's own name.
+fn credential<'a>(
+    name: &Given<String>,
+    table: &Table,
+    around: &Around<'a>,
+) -> Option<&'a credentials::Read> {
+    let problems = around.context.problems;
+    let names = || around.credentials.iter().map(|it| it.name.as_str());
+    let find = |wanted: &str| around.credentials.iter().find(|it| it.name == wanted);
+    let Some(entry) = table.get("credential") else {
+        let own = find(&name.value);
+        if own.is_none() {
+            let message = format!(
+                "target `{0}` has no credential: there is none called `{0}`",
+                name.value
+            );
+            let help = "write credential = \"…\" with the name of one, or credential = \"none\" to send requests without any";
+            problems.fault(&name.at, message, help);
+        }
+        return own;
+    };
+    let Value::Text(text) = &entry.node.value else {
+        return None;
+    };
+    let wanted = text.as_literal()?;
+    if wanted == "none" {
+        return None;
+    }
+    let found = find(&wanted);
+    if found.is_none() {
+        let message = format!("there is no credential `{wanted}`");
+        let help = if around.credentials.is_empty() {
+            format!("write [credentials.{wanted}.KIND]")
+        } else {
+            did_you_mean(&wanted, names())
+        };
+        problems.fault(&entry.node.at, message, help);
+    }
+    found
+}
+
+/// Takes a URL apart. Only https: a token is sent over nothing else.
+fn location(text: &str) -> Result<Location, String> {
+    let bad = |why: &str| format!("`{text}` is not a target's URL: {why}");
+    let uri: Uri = text.parse().map_err(|_| bad("it is no URL at all"))?;
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") => return Err(bad("a token is never sent in the clear; use https")),
+        _ => return Err(bad("it does not start with https://")),
+    }
+    let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(bad(
+            "it has a user name in it; that is what credentials are for",
+        ));
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return Err(bad(
+            "it has a query or a fragment, and each request brings its own",
+        ));
+    }
+    let host = authority.host().to_ascii_lowercase();
+    let bare = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let server_name = ServerName::try_from(bare.clone())
+        .map_err(|_| bad("its host is neither name nor address"))?;
+    let port = authority.port_u16();
+    let shown = port
+        .filter(|port| *port != 443)
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let authority =
+        HeaderValue::try_from(format!("{host}{shown}")).map_err(|_| bad("its host is no name"))?;
+    let base = uri.path().trim_end_matches('/').to_owned();
+    Ok(Location {
+        server_name,
+        host: bare,
+        port: port.unwrap_or(443),
+        authority,
+        base,
+    })
+}
+
+fn endpoint(reader: &Reader<'_>, location: &Location, context: &Context<'_>) -> Option<Endpoint> {
+    let connect = reader.parsed("connect", |text| {
+        let with_port = text.parse().or_else(|_| {
+            let alone = text.trim_start_matches('[').trim_end_matches(']').parse();
+            alone.map(|address| std::net::SocketAddr::new(address, location.port))
+        });
+        with_port.map_err(|_| format!("`{text}` is no IP address with an optional port"))
+    });
+    if reader.has("connect") && connect.is_none() {
+        return None;
+    }
+    let timeouts = reader.table("timeouts", |it| {
+        (it.duration("connect"), it.duration("tls"))
+    })?;
+    Some(Endpoint {
+        host: location.host.clone(),
+        server_name: location.server_name.clone(),
+        port: location.port,
+        connect: connect.map(|given| given.value),
+        verification: Arc::new(Verification::new(authorities(reader, context)?)),
+        connect_timeout: timeouts.0.value,
+        tls_timeout: timeouts.1.value,
+    })
+}
+
+fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
+    let names = reader.table("tls", |it| it.texts("ca"))?;
+    if names.is_empty() {
+        let help = "leave it out for the machine's own authorities, or name a PEM file";
+        let message = format!("`ca` in {} trusts nobody", reader.place());
+        context.problems.fault(reader.at(), message, help);
+        return None;
+    }
+    let read = |name: &Given<String>| match name.value.as_str() {
+        "system" => Some(Authority::System),
+        file => certificates(&context.folder.join(file), name, context),
+    };
+    // All of them are read, so that all faults are found.
+    let authorities: Vec<Option<Authority>> = names.iter().map(read).collect();
+    authorities.into_iter().collect()
+}
+
+fn certificates(path: &Path, name: &Given<String>, context: &Context<'_>) -> Option<Authority> {
+    let fault = |message: String, help: &str| {
+        context.problems.fault(&name.at, message, help);
+        None
+    };
+    let text = match context.store.read_text(path) {
+        Ok(text) => text,
+        Err(error) => return fault(error.message, &error.help),
+    };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let shown = path.display();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => fault(
+            format!("{shown} has no certificate in it"),
+            "it must be PEM: -----BEGIN CERTIFICATE-----",
+        ),
+        Ok(certificates) => {
+            let authority = Authority::Certificates(certificates);
+            match Verification::new(vec![authority.clone()]).config() {
+                Ok(_) => Some(authority),
+                Err(error) => fault(format!("{shown}: {error}"), ""),
+            }
+        }
+        Err(error) => fault(format!("{shown} is not PEM: {error}"), ""),
+    }
+}
+
+fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, std::time::Duration)> {
+    reader.table("timeouts", |it| {
+        let timeouts = Timeouts {
+            first_byte: it.duration("first-byte").value,
+            idle: it.duration("idle").value,
+        };
+        (timeouts, it.duration("credential").value)
+    })
+}
+
+type Changes = (Vec<HeaderName>, Vec<(HeaderName, HeaderValue)>);
+
+fn changes(reader: &Reader<'_>, name: &str) -> Changes {
+    changes_with(reader, name, None)
+}
+
+/// Headers to remove and to set. Never one that the proxy itself answers for.
+fn changes_with(
+    reader: &Reader<'_>,
+    name: &str,
+    credential: Option<&credentials::Read>,
+) -> Changes {
+    let _ = credential;
+    let header = |given: &Given<String>| {
+        let noted = |message: String| {
+            reader.problems().note(
+                Severity::Fault,
+                &given.at,
+                given.given.as_ref(),
+                message,
+                "",
+            );
+            None
+        };
+        match HeaderName::try_from(given.value.as_str()) {
+            Err(_) => noted(format!("`{}` is no header name", given.value)),
+            Ok(name) if is_ours(&name) => noted(format!(
+                "`{}` is a header that the proxy itself sets",
+                given.value
+            )),
+            Ok(name) => Some(name),
+        }
+    };
+    let read = |it: &Reader<'_>| {
+        let remove = it.texts("remove").iter().filter_map(&header).collect();
+        let set = it.text_table("set");
+        let set = set.iter().filter_map(|(name, value)| {
+            let name = header(name)?;
+            let Ok(parsed) = HeaderValue::try_from(value.value.as_str()) else {
+                let message = format!("`{}` cannot be a header's value", value.value);
+                reader.problems().fault(&value.at, message, "");
+                return None;
+            };
+            Some((name, parsed))
+        });
+        (remove, set.collect())
+    };
+    reader.table(name, read).unwrap_or_default()
+}
+
+/// Whether a header is one that the proxy itself answers for: the request's framing, its way, and
+/// the credential, which has `placement`.
+#[must_use]
+pub fn is_ours(name: &HeaderName) -> bool {
+    crate::headers::is_hop_by_hop(name)
+        || [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::EXPECT,
+            header::VIA,
+        ]
+        .contains(name)
+}
+
+fn prepare(
+    reader: &Reader<'_>,
+    location: &Location,
+    (remove, set): Changes,
+    credential: Option<&credentials::Read>,
+    pseudonym: &Pseudonym,
+) -> Option<outgoing::Config> {
+    let placement = credential.map(|it| it.header.clone());
+    for (name, _) in &set {
+        if placement.as_ref() == Some(name) {
+            let message = format!("`{name}` in {} carries the credential", reader.place());
+            reader
+                .problems()
+                .fault(reader.at(), message, "take it out of `set`");
+        }
+    }
+    let refuse = reader.texts("refuse");
+    let refuse = refuse.iter().filter_map(|given| {
+        let noted = |message: String| {
+            reader.problems().note(
+                Severity::Fault,
+                &given.at,
+                given.given.as_ref(),
+                message,
+                "",
+            );
+        };
+        RefusedPath::parse(&given.value).map_err(noted).ok()
+    });
+    Some(outgoing::Config {
+        host: location.authority.clone(),
+        base: location.base.clone(),
+        strip: 0,
+        encoded_slash: false,
+        refuse: refuse.collect(),
+        remove,
+        set,
+        placement,
+        client_authorization: match reader.word("client-authorization")?.value.as_str() {
+            "reject" => ClientAuthorization::Reject,
+            "pass" => ClientAuthorization::Pass,
+            _ => ClientAuthorization::Replace,
+        },
+        pseudonym: pseudonym.clone(),
+    })
+}
+
+fn routes(
+    reader: &Reader<'_>,
+    name: &Given<String>,
+    config: Option<&plan::Route>,
+    around: &Around<'_>,
+) -> Vec<RouteRead> {
+    let route = |rule: Rule, strip: bool, encoded_slash: bool, at: &Span| RouteRead {
+        route: config.map(|config| {
+            let mut config = config.clone();
+            config.outgoing.strip = if strip { rule.path.len() } else { 0 };
+            config.outgoing.encoded_slash = encoded_slash;
+            config
+        }),
+        rule,
+        at: at.clone(),
+        target_name: name.value.clone(),
+    };
+    if !reader.has("routes") {
+        let rule = Rule {
+            path: format!("/{}", name.value),
+            ..Rule::default()
+        };
+        return vec![route(rule, true, false, &name.at)];
+    }
+    let routes = reader.tables("routes", |it| {
+        let rule = rule(it, around)?;
+        let passes_slashes = it.word("encoded-slash")?.value == "pass";
+        Some(route(rule, it.boolean("strip"), passes_slashes, it.at()))
+    });
+    if routes.is_empty() {
+        let message = format!(
+            "target `{}` has no routes, so nothing ever goes there",
+            name.value
+        );
+        reader.problems().warn(
+            &name.at,
+            message,
+            "leave `routes` out for the path of its own name",
+        );
+    }
+    routes.into_iter().flatten().collect()
+}
+
+fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
+    let host = reader.parsed("host", Pattern::parse);
+    let path = reader.parsed("path", path);
+    let methods = reader.texts("methods");
+    let methods: Vec<Option<Method>> = methods.iter().map(|it| method(reader, it)).collect();
+    let headers = reader.text_table("headers");
+    let headers: Vec<_> = headers.iter().map(|it| header_rule(reader, it)).collect();
+    let listener = match reader.text("listener") {
+        Some(given) => Some(listener(&given, around)?),
+        None => None,
+    };
+    if reader.has("host") && host.is_none() {
+        return None;
+    }
+    Some(Rule {
+        listener,
+        host: host.map(|given| given.value),
+        path: path?.value,
+        methods: methods.into_iter().collect::<Option<_>>()?,
+        headers: headers.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn listener(given: &Given<String>, around: &Around<'_>) -> Option<usize> {
+    let found = around
+        .listeners
+        .iter()
+        .position(|it| it.config.name == given.value);
+    if found.is_none() {
+        let names = around.listeners.iter().map(|it| it.config.name.as_str());
+        let message = format!("there is no listener `{}`", given.value);
+        around
+            .context
+            .problems
+            .fault(&given.at, message, did_you_mean(&given.value, names));
+    }
+    found
+}
+
+/// A route's path: whole segments, spelt as requests will spell them.
+fn path(text: &str) -> Result<String, String> {
+    let bad = |why: &str| Err(format!("`{text}` is not a route's path: {why}"));
+    if !text.starts_with('/') {
+        return bad("it does not start with a slash");
+    }
+    let path = text.strip_suffix('/').unwrap_or(text);
+    if text.contains(['?', '#', '%', '\\', '*']) || !text.bytes().all(|it| it.is_ascii_graphic()) {
+        return bad("plain segments are matched, without query, encoding or wildcards");
+    }
+    if path
+        .split('/')
+        .skip(1)
+        .any(|it| matches!(it, "" | "." | ".."))
+    {
+        return bad("it has an empty segment or one of dots");
+    }
+    Ok(path.to_owned())
+}
+
+fn method(reader: &Reader<'_>, given: &Given<String>) -> Option<Method> {
+    let noted = |message: String, help: &str| {
+        reader.problems().fault(&given.at, message, help);
+        None
+    };
+    let upper = given.value.to_ascii_uppercase();
+    if upper != given.value {
+        return noted(
+            format!("methods are in capitals, `{}` is not", given.value),
+            &format!("write `{upper}`"),
+        );
+    }
+    if ["TRACE", "TRACK", "CONNECT"].contains(&upper.as_str()) {
+        return noted(
+            format!("`{upper}` is never forwarded"),
+            "it would show the token to the caller, or open a tunnel",
+        );
+    }
+    match Method::from_bytes(upper.as_bytes()) {
+        Ok(method) => Some(method),
+        Err(_) => noted(format!("`{upper}` is no method"), ""),
+    }
+}
+
+fn header_rule(
+    reader: &Reader<'_>,
+    (name, value): &(Given<String>, Given<String>),
+) -> Option<(HeaderName, Option<HeaderValue>)> {
+    let header = HeaderName::try_from(name.value.as_str());
+    let wanted = match value.value.as_str() {
+        "*" => Ok(None),
+        text => HeaderValue::try_from(text).map(Some),
+    };
+    match (header, wanted) {
+        (Ok(header), Ok(wanted)) => Some((header, wanted)),
+        _ => {
+            let message = format!("`{}: {}` cannot be a header", name.value, value.value);
+            reader.problems().fault(&name.at, message, "");
+            None
+        }
+    }
+}
+
+/// Whether two rules match the same requests by the same words.
+#[must_use]
+pub fn is_same(one: &Rule, other: &Rule) -> bool {
+    one.listener == other.listener
+        && one.host == other.host
+        && one.path == other.path
+        && one.methods == other.methods
+        && one.headers == other.headers
+}

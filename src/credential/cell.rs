@@ -1,0 +1,165 @@
+//! Where a token stands while it is good: written by the control thread, read by the workers.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use http::HeaderValue;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, Moment};
+
+/// A token that is ready for requests.
+#[derive(Debug)]
+pub struct Token {
+    /// The whole header value, marked as sensitive.
+    pub value: HeaderValue,
+    /// From then on it must not be used.
+    pub end: Moment,
+    /// From then on the next one is due.
+    pub renew_at: Moment,
+}
+
+/// Why the last attempt gave no token.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// For the operator.
+    pub reason: String,
+    /// When the next attempt is made.
+    pub until: Moment,
+}
+
+/// What is known at a moment. A failure does not take away a token that is still good.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The last token that was got.
+    pub token: Option<Arc<Token>>,
+    /// What went wrong since.
+    pub failure: Option<Failure>,
+}
+
+impl State {
+    fn good_at(&self, now: Moment) -> Option<&Arc<Token>> {
+        self.token.as_ref().filter(|token| !token.end.reached(now))
+    }
+}
+
+/// The cell itself.
+#[derive(Debug)]
+pub struct Cell {
+    state: Arc<ArcSwap<State>>,
+    /// Counts the attempts, so that whoever waits wakes at the next one.
+    attempts: watch::Sender<u64>,
+    /// Wakes the renewal when a request needs a token now.
+    wanted: Notify,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            state: Arc::new(ArcSwap::from_pointee(State::default())),
+            attempts: watch::Sender::new(0),
+            wanted: Notify::new(),
+        }
+    }
+}
+
+impl Cell {
+    /// Publishes the outcome of an attempt to all who read or wait.
+    pub fn publish(&self, outcome: Result<Token, Failure>) {
+        let state = match outcome {
+            Ok(token) => State {
+                token: Some(Arc::new(token)),
+                failure: None,
+            },
+            Err(failure) => State {
+                token: self.state.load().token.clone(),
+                failure: Some(failure),
+            },
+        };
+        self.state.store(Arc::new(state));
+        self.attempts
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// A worker's own view.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            state: Cache::new(Arc::clone(&self.state)),
+            own: None,
+        }
+    }
+
+    /// Waits for the attempt under way, or the next one.
+    ///
+    /// # Errors
+    ///
+    /// The failure of that attempt, or of the last one as long as it keeps the next one back.
+    pub async fn wait(&self, clock: &Clock) -> Result<HeaderValue, Failure> {
+        // Subscribed before the state is read: an outcome published in between is not missed.
+        let mut attempts = self.attempts.subscribe();
+        loop {
+            let (state, now) = (self.state(), clock.now());
+            if let Some(token) = state.good_at(now) {
+                return Ok(token.value.clone());
+            }
+            if let Some(failure) = &state.failure
+                && !failure.until.reached(now)
+            {
+                return Err(failure.clone());
+            }
+            self.wanted.notify_one();
+            // The sender lives in this very cell, so the channel cannot be closed.
+            let _ = attempts.changed().await;
+        }
+    }
+
+    /// Returns when a request wants a token, or wanted one since the last call.
+    pub async fn is_wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+/// A worker's view of a cell. The header value is the worker's own copy, so that no request
+/// touches a reference count that another thread touches.
+#[derive(Debug)]
+pub struct View {
+    state: Cache<Arc<ArcSwap<State>>, Arc<State>>,
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    token: Arc<Token>,
+    value: HeaderValue,
+}
+
+impl View {
+    /// The header value, if the token is good at `now`. A token that is due for renewal is still
+    /// good, and the renewal is reminded: its timer may have slept through a suspend.
+    pub fn good_at(&mut self, now: Moment, cell: &Cell) -> Option<HeaderValue> {
+        let token = self.state.load().good_at(now)?;
+        if token.renew_at.reached(now) {
+            cell.wanted.notify_one();
+        }
+        let is_known = self
+            .own
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(&own.token, token));
+        if !is_known {
+            let mut value = HeaderValue::from_bytes(token.value.as_bytes()).ok()?;
+            value.set_sensitive(true);
+            self.own = Some(Own {
+                token: Arc::clone(token),
+                value,
+            });
+        }
+        self.own.as_ref().map(|own| own.value.clone())
+    }
+}

@@ -1,0 +1,65 @@
+//! A source that asks nobody: the token is a JWT (RFC 7519) that we sign with our own key.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::claims::{Filling, Template};
+use super::{MintError, Minted};
+use crate::clock::Moment;
+use crate::jws::SigningKey;
+
+/// What the token is made of.
+#[derive(Debug)]
+pub struct SelfSigned {
+    /// The key that signs; it decides on `alg`.
+    pub key: SigningKey,
+    /// The key's id (RFC 7515 section 4.1.4), if the target wants one.
+    pub kid: Option<String>,
+    /// The type (RFC 7519 section 5.1); empty for none.
+    pub typ: String,
+    /// The claims.
+    pub claims: Template,
+    /// From `${now}` to `${expires}`.
+    pub lifetime: Duration,
+    /// How far `${now}` lies in the past, for a target whose clock is behind ours.
+    pub backdate: Duration,
+}
+
+impl SelfSigned {
+    /// Signs a token. It ends when its `exp` says so, which is `lifetime` after its `iat`.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::Sign`] if the key does not sign.
+    pub fn sign(&self, now: Moment) -> Result<Minted, MintError> {
+        let issued = now.unix().saturating_sub(self.backdate.as_secs());
+        let expires = issued.saturating_add(self.lifetime.as_secs());
+        let claims = self.claims.fill(Filling {
+            now: issued,
+            expires,
+        });
+        let token = self
+            .key
+            .jwt(&self.header(), &claims)
+            .map_err(MintError::Sign)?;
+        // Counted from the second that stands in the token, which has already begun.
+        let life = Duration::from_secs(expires).saturating_sub(now.wall);
+        Ok(Minted {
+            token,
+            from: now,
+            end: now.after(life),
+        })
+    }
+
+    fn header(&self) -> Value {
+        let mut header = Map::new();
+        if !self.typ.is_empty() {
+            header.insert("typ".into(), self.typ.clone().into());
+        }
+        if let Some(kid) = &self.kid {
+            header.insert("kid".into(), kid.clone().into());
+        }
+        Value::Object(header)
+    }
+}

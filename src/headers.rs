@@ -1,0 +1,115 @@
+//! Which headers end at a proxy.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// The headers of one connection, which a proxy consumes (RFC 9110 section 7.6.1), with the three
+/// that older agents still send (`Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`).
+/// `Proxy-Authorization` and `Proxy-Authenticate` are between a caller and this proxy.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// What callers say about where a request came from, or where it really went. A caller can say
+/// anything, so none of it is passed on: a target that trusts one of these would trust whoever can
+/// reach this proxy, and one that takes its path from the last two would pass by the refused paths.
+const FORWARDED: [HeaderName; 4] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// The start of the names of a whole family of such headers.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+
+/// Whether a header ends here, in either direction.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// Whether a header claims where a request came from or went.
+#[must_use]
+pub fn is_forwarded(name: &HeaderName) -> bool {
+    FORWARDED.contains(name) || name.as_str().starts_with(FORWARDED_PREFIX)
+}
+
+/// Whether a header has a name that CGI-like servers confuse with another one: they turn both `-`
+/// and `_` into `_`, so that `x_user` can stand for `x-user`.
+#[must_use]
+pub fn is_underscored(name: &HeaderName) -> bool {
+    name.as_str().contains('_')
+}
+
+/// The headers that `Connection` names, which end here too. Members that are no header names are
+/// skipped: they name nothing that could be passed on.
+#[must_use]
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        for member in value.as_bytes().split(|byte| *byte == b',') {
+            let member = member.trim_ascii();
+            // The two members that nearly every `Connection` has name no header worth a look-up.
+            if member.eq_ignore_ascii_case(b"close") || member.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            names.extend(HeaderName::from_bytes(member));
+        }
+    }
+    names
+}
+
+/// Removes every header that `ends` says ends here, and those that `Connection` names.
+pub fn remove(headers: &mut HeaderMap, ends: impl Fn(&HeaderName) -> bool) {
+    let mut doomed = nominated(headers);
+    doomed.extend(headers.keys().filter(|name| ends(name)).cloned());
+    for name in &doomed {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_connection_names_ends_here_in_any_spelling() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::CONNECTION,
+            HeaderValue::from_static(" X-One ,,close, \tx-TWO"),
+        );
+        headers.append(
+            header::CONNECTION,
+            HeaderValue::from_static("x-three,not a name"),
+        );
+        for name in ["x-one", "x-two", "x-three", "x-four"] {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        remove(&mut headers, is_hop_by_hop);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-four"]);
+    }
+
+    #[test]
+    fn claims_about_the_origin_are_recognised_as_a_family() {
+        for name in [
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-anything",
+        ] {
+            assert!(is_forwarded(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_forwarded(&HeaderName::from_static("x-forward")));
+    }
+}

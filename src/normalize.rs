@@ -1,0 +1,276 @@
+//! The first stage: a request with one meaning, or a refusal.
+//!
+//! Two servers in a row are attacked by requests that they read differently. What could be read in
+//! two ways is refused here, before anything is decided about the request; what passes is routed
+//! and forwarded by the same bytes. Only [`normalize`] makes a [`Normalized`].
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Uri, Version};
+
+use crate::host;
+
+/// How large a request's head may be beyond what the connection itself enforces.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The longest path and query, in bytes.
+    pub target: usize,
+}
+
+/// A request with one meaning.
+#[derive(Debug)]
+pub struct Normalized<B> {
+    parts: Parts,
+    body: B,
+    /// How long the name in the `Host` header is, without a port; `None` without a `Host`.
+    host_name: Option<usize>,
+    has_encoded_slash: bool,
+}
+
+impl<B> Normalized<B> {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The name in `Host`, without its port. Absent only from HTTP/1.0 requests.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        let length = self.host_name?;
+        let value = self.parts.headers.get(header::HOST)?;
+        value.to_str().ok()?.get(..length)
+    }
+
+    /// The path, byte for byte as it was sent; `*` for `OPTIONS *`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &http::HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Whether the path has a `/` or `\` in percent-encoding, which not every server reads alike.
+    #[must_use]
+    pub fn has_encoded_slash(&self) -> bool {
+        self.has_encoded_slash
+    }
+
+    /// Takes the request apart for the next stage.
+    #[must_use]
+    pub fn into_parts(self) -> (Parts, B) {
+        (self.parts, self.body)
+    }
+}
+
+/// Why a request has no single meaning here. The texts are for the caller.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// TRACE, TRACK or CONNECT (RFC 9110 sections 9.3.6 and 9.3.8): the first two would echo the
+    /// credential to the caller, the last asks for a tunnel.
+    #[error("{0} is not served by this proxy")]
+    Method(Method),
+    /// The request target is longer than the limit.
+    #[error("the request target is longer than {0} bytes")]
+    TargetTooLong(usize),
+    /// Anything else that can be read in two ways.
+    #[error("{0}")]
+    Ambiguous(&'static str),
+    /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
+    #[error("the only expectation that can be met is 100-continue")]
+    Expectation,
+}
+
+/// Checks that a request has one meaning.
+///
+/// # Errors
+///
+/// A [`Refusal`] that says what is wrong with it.
+pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B>, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    check_method(&parts.method)?;
+    let host_name = check_host(&mut parts)?;
+    check_framing(&parts)?;
+    let has_encoded_slash = check_target(&parts.uri, &parts.method, config)?;
+    Ok(Normalized {
+        parts,
+        body,
+        host_name,
+        has_encoded_slash,
+    })
+}
+
+fn check_method(method: &Method) -> Result<(), Refusal> {
+    let refused = matches!(*method, Method::TRACE | Method::CONNECT)
+        || method.as_str().eq_ignore_ascii_case("TRACK");
+    if refused {
+        Err(Refusal::Method(method.clone()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Exactly one `Host` (RFC 9112 section 3.2), which HTTP/1.0 may leave out, and which an
+/// absolute-form target must agree with. Gives the length of the name in it.
+fn check_host(parts: &mut Parts) -> Result<Option<usize>, Refusal> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::Ambiguous("there is more than one Host header"));
+    }
+    let name = match host {
+        Some(value) => Some(host_name(value)?),
+        None if parts.version == Version::HTTP_10 => None,
+        None => return Err(Refusal::Ambiguous("the Host header is missing")),
+    };
+    if let Some(authority) = parts.uri.authority() {
+        let agrees = host.is_some_and(|host| {
+            host.as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes())
+        });
+        if !agrees {
+            return Err(Refusal::Ambiguous(
+                "the request target and the Host header name two hosts",
+            ));
+        }
+    }
+    Ok(name)
+}
+
+fn host_name(value: &HeaderValue) -> Result<usize, Refusal> {
+    let name = value.to_str().ok().and_then(host::name_of);
+    name.map(str::len).ok_or(Refusal::Ambiguous(
+        "the Host header is not a host and a port",
+    ))
+}
+
+/// One framing of the body (RFC 9112 section 6): `Transfer-Encoding` is `chunked` and nothing else,
+/// and does not stand beside `Content-Length`. What hyper resolves before it hands out a request
+/// (it prefers `chunked`, and refuses two lengths that differ) is harmless further on, for the
+/// framing that goes out is always made anew from the body.
+fn check_framing(parts: &Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::Ambiguous(
+                "the only transfer coding understood here is chunked",
+            ));
+        }
+        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+            return Err(Refusal::Ambiguous(
+                "Content-Length stands beside Transfer-Encoding",
+            ));
+        }
+    }
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    match expectations.next() {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(Refusal::Expectation)
+        }
+        _ if expectations.next().is_some() => Err(Refusal::Expectation),
+        _ => Ok(()),
+    }
+}
+
+/// Only origin-form, absolute-form and `OPTIONS *` (RFC 9112 section 3.2), and a path that every
+/// server cuts into the same segments. Gives whether it has an encoded slash.
+fn check_target(uri: &Uri, method: &Method, config: &Config) -> Result<bool, Refusal> {
+    let length = uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if length > config.target {
+        return Err(Refusal::TargetTooLong(config.target));
+    }
+    if uri
+        .scheme()
+        .is_some_and(|scheme| *scheme != http::uri::Scheme::HTTP)
+    {
+        return Err(Refusal::Ambiguous(
+            "the request target has a scheme other than http",
+        ));
+    }
+    let path = uri.path();
+    if path == "*" && *method == Method::OPTIONS {
+        return Ok(false);
+    }
+    if !path.starts_with('/') {
+        return Err(Refusal::Ambiguous(
+            "the request target does not start with a slash",
+        ));
+    }
+    check_path(path.as_bytes())
+}
+
+/// What a segment has been made of so far, percent-encoding undone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Segment {
+    Empty,
+    Dot,
+    DotDot,
+    Other,
+}
+
+fn check_path(path: &[u8]) -> Result<bool, Refusal> {
+    let mut has_encoded_slash = false;
+    let mut segment = Segment::Empty;
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        let (byte, encoded) = if byte == b'%' {
+            let decoded = decode(path.get(at + 1..at + 3));
+            at += 2;
+            let bad = "the path has a % that is not followed by two hexadecimal digits";
+            (decoded.ok_or(Refusal::Ambiguous(bad))?, true)
+        } else {
+            (byte, false)
+        };
+        at += 1;
+        segment = match byte {
+            0 => return Err(Refusal::Ambiguous("the path contains a zero byte")),
+            b'\\' if !encoded => {
+                return Err(Refusal::Ambiguous("the path contains a backslash"));
+            }
+            0x80.. | ..=0x20 | 0x7f if !encoded => {
+                return Err(Refusal::Ambiguous(
+                    "the path contains a byte that must be encoded",
+                ));
+            }
+            b'/' | b'\\' => {
+                has_encoded_slash |= encoded;
+                end_segment(segment)?;
+                Segment::Empty
+            }
+            // Some servers cut parameters off a segment first: `/..;x/` is `/../` to them.
+            b';' => {
+                end_segment(segment)?;
+                Segment::Other
+            }
+            b'.' if segment == Segment::Empty => Segment::Dot,
+            b'.' if segment == Segment::Dot => Segment::DotDot,
+            _ => Segment::Other,
+        };
+    }
+    end_segment(segment)?;
+    Ok(has_encoded_slash)
+}
+
+fn end_segment(segment: Segment) -> Result<(), Refusal> {
+    if matches!(segment, Segment::Dot | Segment::DotDot) {
+        return Err(Refusal::Ambiguous("the path contains a segment of dots"));
+    }
+    Ok(())
+}
+
+/// The byte that two hexadecimal digits stand for.
+pub(crate) fn decode(digits: Option<&[u8]>) -> Option<u8> {
+    let [high, low] = digits? else { return None };
+    let high = char::from(*high).to_digit(16)?;
+    let low = char::from(*low).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use super::*;
+
+const CONFIG: Config = Config { target: 8192 };
+
+fn request(target: &str) -> Request<()> {
+    Request::builder()
+        .uri(target)
+        .header("host", "localhost")
+        .body(())
+        .expect("a request")
+}
+
+fn verdict(target: &str) -> Result<bool, Refusal> {
+    normalize(request(target), &CONFIG).map(|it| it.has_encoded_slash())
+}
+
+#[test]
+fn a_plain_request_passes_with_its_bytes_untouched() {
+    let it = normalize(request("/api/v2/a%20b//c;x=1?q=%2F&r=..%2f"), &CONFIG).expect("passes");
+    assert_eq!(it.path(), "/api/v2/a%20b//c;x=1");
+    assert_eq!(it.host(), Some("localhost"));
+    assert!(!it.has_encoded_slash(), "the query is not the path");
+}
+
+#[test]
+fn a_segment_of_dots_is_refused_in_every_spelling() {
+    for dots in [
+        "..",
+        ".",
+        "%2e%2e",
+        ".%2E",
+        "%2e.",
+        "..;x",
+        "%2e%2e%3bx",
+        "..%2fx",
+        "x%2f..",
+        "x%5c..%5cy",
+    ] {
+        for path in [
+            format!("/{dots}"),
+            format!("/a/{dots}/b"),
+            format!("/a/{dots}"),
+        ] {
+            assert_eq!(
+                verdict(&path),
+                Err(Refusal::Ambiguous("the path contains a segment of dots")),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_that_merely_contain_dots_pass() {
+    for path in [
+        "/...",
+        "/.well-known/x",
+        "/a.b",
+        "/..a",
+        "/a..",
+        "/%2e%2e%2e",
+    ] {
+        assert_eq!(verdict(path), Ok(false), "{path}");
+    }
+}
+
+#[test]
+fn an_encoded_slash_is_told_to_the_router() {
+    assert_eq!(verdict("/a%2Fb"), Ok(true));
+    assert_eq!(verdict("/a%5cb"), Ok(true));
+}
+
+#[test]
+fn broken_percent_encoding_and_zero_bytes_are_refused() {
+    for path in ["/%", "/%2", "/%zz", "/%+1", "/a%00b"] {
+        assert!(verdict(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn a_target_that_is_not_a_path_is_refused() {
+    for target in ["admin", "*"] {
+        assert!(verdict(target).is_err(), "{target}");
+    }
+    let mut options = request("*");
+    *options.method_mut() = Method::OPTIONS;
+    assert!(normalize(options, &CONFIG).is_ok());
+}
+
+#[test]
+fn an_absolute_target_must_agree_with_the_host() {
+    assert_eq!(verdict("http://localhost/x"), Ok(false));
+    assert!(verdict("http://evil/x").is_err());
+    assert!(verdict("http://user@localhost/x").is_err());
+    assert!(verdict("https://localhost/x").is_err());
+}
+
+#[test]
+fn a_request_needs_exactly_one_host_unless_it_is_http_1_0() {
+    let mut two = request("/");
+    two.headers_mut()
+        .append("host", HeaderValue::from_static("localhost"));
+    assert!(normalize(two, &CONFIG).is_err());
+
+    let mut none = request("/");
+    none.headers_mut().remove("host");
+    assert!(normalize(none, &CONFIG).is_err());
+
+    let mut old = request("/");
+    old.headers_mut().remove("host");
+    *old.version_mut() = Version::HTTP_10;
+    assert_eq!(normalize(old, &CONFIG).expect("passes").host(), None);
+}
+
+#[test]
+fn any_transfer_coding_but_one_chunked_is_refused() {
+    for coding in [
+        "gzip, chunked",
+        ",chunked",
+        "chunked, chunked",
+        "identity",
+        "chunked ",
+    ] {
+        let mut it = request("/");
+        it.headers_mut()
+            .insert("transfer-encoding", HeaderValue::from_static(coding));
+        assert!(normalize(it, &CONFIG).is_err(), "{coding:?}");
+    }
+    let mut twice = request("/");
+    twice
+        .headers_mut()
+        .append("transfer-encoding", HeaderValue::from_static("chunked"));
+    twice
+        .headers_mut()
+        .append("transfer-encoding", HeaderValue::from_static("chunked"));
+    assert!(normalize(twice, &CONFIG).is_err());
+}
+
+#[test]
+fn an_expectation_other_than_100_continue_cannot_be_met() {
+    let mut it = request("/");
+    it.headers_mut()
+        .insert("expect", HeaderValue::from_static("200-ok"));
+    assert_eq!(
+        normalize(it, &CONFIG).expect_err("refused"),
+        Refusal::Expectation
+    );
+}
+
+#[test]
+fn methods_that_would_echo_or_tunnel_are_refused() {
+    for method in ["TRACE", "TRACK", "track", "CONNECT"] {
+        let mut it = request("/");
+        *it.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method");
+        assert!(
+            matches!(normalize(it, &CONFIG), Err(Refusal::Method(_))),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_target_above_the_limit_is_refused_as_too_long() {
+    let long = format!("/{}", "a".repeat(8192));
+    assert_eq!(verdict(&long), Err(Refusal::TargetTooLong(8192)));
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::normalize::{self, normalize};
+use http::Request;
+
+fn rule(path: &str) -> Rule {
+    Rule {
+        path: path.into(),
+        ..Rule::default()
+    }
+}
+
+fn for_host(pattern: &str, path: &str) -> Rule {
+    Rule {
+        host: Some(Pattern::parse(pattern).expect("a pattern")),
+        ..rule(path)
+    }
+}
+
+fn request(method: &str, host: &str, target: &str) -> Normalized<()> {
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("host", host);
+    let request = request.header("x-team", "red").body(()).expect("a request");
+    normalize(request, &normalize::Config { target: 8192 }).expect("one meaning")
+}
+
+fn table(rules: Vec<Rule>) -> Table<usize> {
+    let rules = rules
+        .into_iter()
+        .enumerate()
+        .map(|(index, rule)| (rule, index))
+        .collect();
+    Table::build(rules, 2).expect("every rule can be reached")
+}
+
+#[test]
+fn a_path_matches_by_whole_segments() {
+    let table = table(vec![rule("/acme")]);
+    for target in ["/acme", "/acme/", "/acme/api", "/acme?x", "/acme//x"] {
+        assert_eq!(
+            table.select(0, &request("GET", "h", target)),
+            Ok(&0),
+            "{target}"
+        );
+    }
+    for target in ["/", "/acmex", "/ACME", "/%61cme", "/x/acme"] {
+        assert_eq!(
+            table.select(0, &request("GET", "h", target)),
+            Err(Miss::NoRoute),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn the_more_exact_rule_wins_whatever_the_order_in_the_file() {
+    let table = table(vec![
+        rule(""),
+        rule("/a"),
+        rule("/a/b"),
+        for_host("*.x", ""),
+        for_host("*.y.x", ""),
+        for_host("z.x", "/a"),
+        Rule {
+            listener: Some(1),
+            ..rule("")
+        },
+        Rule {
+            methods: vec![Method::GET],
+            ..rule("/a")
+        },
+        Rule {
+            headers: vec![(HeaderName::from_static("x-team"), None)],
+            ..rule("/a/b")
+        },
+    ]);
+    let select = |listener, method, host, target| {
+        *table
+            .select(listener, &request(method, host, target))
+            .expect("a route")
+    };
+    assert_eq!(select(0, "GET", "h", "/other"), 0);
+    assert_eq!(select(0, "POST", "h", "/a"), 1);
+    assert_eq!(select(0, "GET", "h", "/a"), 7);
+    assert_eq!(select(0, "GET", "h", "/a/b"), 8);
+    assert_eq!(select(0, "GET", "w.x", "/a/b"), 3);
+    assert_eq!(select(0, "GET", "w.y.x", "/a/b"), 4);
+    assert_eq!(select(0, "GET", "z.x:80", "/a/b"), 5);
+    assert_eq!(select(1, "GET", "z.x", "/a"), 6);
+}
+
+#[test]
+fn a_method_no_route_has_is_told_apart_from_no_route() {
+    let table = table(vec![Rule {
+        methods: vec![Method::GET, Method::HEAD],
+        ..rule("/a")
+    }]);
+    assert_eq!(
+        table.select(0, &request("POST", "h", "/a")),
+        Err(Miss::Method(vec![Method::GET, Method::HEAD]))
+    );
+    assert_eq!(
+        table.select(0, &request("POST", "h", "/b")),
+        Err(Miss::NoRoute)
+    );
+}
+
+#[test]
+fn a_header_matches_by_presence_or_by_value() {
+    let with = |value: &'static str| Rule {
+        headers: vec![(
+            HeaderName::from_static("x-team"),
+            Some(HeaderValue::from_static(value)),
+        )],
+        ..rule("")
+    };
+    let table = table(vec![with("blue"), with("red")]);
+    assert_eq!(table.select(0, &request("GET", "h", "/")), Ok(&1));
+}
+
+#[test]
+fn two_equal_rules_are_a_fault_and_so_is_a_hidden_one() {
+    let build = |rules: Vec<Rule>, listeners| {
+        let rules = rules.into_iter().map(|rule| (rule, ())).collect();
+        Table::build(rules, listeners).err().unwrap_or_default()
+    };
+    assert_eq!(
+        build(vec![rule("/a"), rule("/a")], 1),
+        [Hidden { rule: 1, by: 0 }]
+    );
+
+    // With one listener, a rule for that listener takes what the wider path of any would.
+    let named = Rule {
+        listener: Some(0),
+        ..rule("/a")
+    };
+    assert_eq!(
+        build(vec![rule("/a/b"), named.clone()], 1),
+        [Hidden { rule: 0, by: 1 }]
+    );
+    assert_eq!(build(vec![rule("/a/b"), named], 2), []);
+
+    let gets = Rule {
+        methods: vec![Method::GET, Method::HEAD],
+        ..rule("/a")
+    };
+    let get = Rule {
+        methods: vec![Method::GET],
+        ..rule("/a")
+    };
+    assert_eq!(build(vec![gets, get], 1), [Hidden { rule: 1, by: 0 }]);
+}

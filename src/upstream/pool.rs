@@ -1,0 +1,154 @@
+//! The connections of one upstream that are free, and how they come and go.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::UpstreamError;
+use crate::body::{self, RequestBody};
+use crate::dial::resolver::Resolver;
+use crate::dial::{self, Endpoint};
+
+/// How long a free connection is kept. Servers close theirs after 60 s or more as a rule, and a
+/// connection that is closed while a request is on its way costs a retry at best.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The most free connections a worker keeps to one upstream; more than its callers need at once
+/// is never reached, this bounds what a burst leaves behind.
+const MOST_IDLE: usize = 256;
+
+/// The largest head of an answer, and the most headers in it.
+const HEAD: usize = 64 * 1024;
+const HEADERS: usize = 128;
+
+/// The connections of one upstream, of one worker.
+#[derive(Debug)]
+pub struct Pool {
+    endpoint: Arc<Endpoint>,
+    resolver: Resolver,
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// A connection in use. Dropped, it is closed; released, it is free again.
+#[derive(Debug)]
+pub struct Lease {
+    pub(super) sender: SendRequest<RequestBody>,
+    /// Whether it has carried a request before.
+    pub(super) is_reused: bool,
+    pool: Rc<Pool>,
+}
+
+impl Pool {
+    /// A pool without connections.
+    #[must_use]
+    pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver) -> Self {
+        Self {
+            endpoint,
+            resolver,
+            idle: RefCell::default(),
+        }
+    }
+
+    /// A connection that is ready: a free one if there is any, else a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
+    pub async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
+        match self.take_idle() {
+            Some(sender) => Ok(Lease {
+                sender,
+                is_reused: true,
+                pool: Rc::clone(self),
+            }),
+            None => self.open().await,
+        }
+    }
+
+    /// The connection that was freed last: it is the least likely to have been closed meanwhile,
+    /// and the others get old enough to be dropped.
+    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = Instant::now().checked_sub(IDLE);
+        while let Some(connection) = idle.pop() {
+            let is_fresh = oldest.is_none_or(|oldest| connection.since > oldest);
+            if is_fresh && connection.sender.is_ready() {
+                return Some(connection.sender);
+            }
+        }
+        None
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Dial`] if it cannot be opened.
+    pub async fn open(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
+        let stream = dial::dial(&self.endpoint, &self.resolver).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(HEADERS)
+            .max_header_size(HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(UpstreamError::Reset)?;
+        // The task ends with the connection, and with the worker's runtime at the latest. What
+        // goes wrong on it is told to the request that is on it.
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "an upstream connection ended");
+            }
+        });
+        Ok(Lease {
+            sender,
+            is_reused: false,
+            pool: Rc::clone(self),
+        })
+    }
+
+    fn put(&self, sender: SendRequest<RequestBody>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MOST_IDLE {
+            idle.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Drops what has been idle for too long or was closed by the other side.
+    pub fn sweep(&self) {
+        if let Some(oldest) = Instant::now().checked_sub(IDLE) {
+            self.idle
+                .borrow_mut()
+                .retain(|connection| connection.since > oldest && !connection.sender.is_closed());
+        }
+    }
+}
+
+impl body::Lease for Lease {
+    fn release(mut self) {
+        if self.sender.is_ready() {
+            self.pool.put(self.sender);
+            return;
+        }
+        // The answer has been read, but the request is perhaps still being written, or the
+        // connection's task has not run since. It ends by itself if the connection does.
+        tokio::task::spawn_local(async move {
+            if self.sender.ready().await.is_ok() {
+                self.pool.put(self.sender);
+            }
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! Sends a request, and sends it again where that is safe.
+//!
+//! A connection that was free may have been closed by the other side at the very moment it is
+//! used. A request of which nothing was written is sent again on another connection, whatever its
+//! method. One that was written is sent again only if it is idempotent and has no body (RFC 9110
+//! section 9.2.2), and only once, on a connection of its own.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::UpstreamError;
+use super::pool::{Lease, Pool};
+use crate::body::{Progress, RequestBody};
+
+/// Sends a request and waits for the head of the answer.
+///
+/// # Errors
+///
+/// What went wrong in the last attempt.
+pub(super) async fn send(
+    pool: &Rc<Pool>,
+    mut request: Request<RequestBody>,
+    first_byte: Duration,
+) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+    loop {
+        let mut lease = pool.lease().await?;
+        let progress = request.body().progress();
+        let again = (lease.is_reused && may_be_repeated(&request)).then(|| head_of(&request));
+        let sent = lease.sender.try_send_request(request);
+        let mut failure = match within(sent, &progress, first_byte).await? {
+            Ok(answer) => return Ok((answer, lease)),
+            Err(failure) => failure,
+        };
+        let error = match failure.take_message() {
+            Some(unsent) if lease.is_reused => {
+                request = unsent;
+                continue;
+            }
+            _ => failure.into_error(),
+        };
+        if let Some(head) = again
+            && is_closed_early(&error)
+        {
+            return send_anew(pool, head, first_byte).await;
+        }
+        return Err(classify(error, &progress));
+    }
+}
+
+/// The one repetition of a request that may have been read: on a connection that nobody has used.
+async fn send_anew(
+    pool: &Rc<Pool>,
+    request: Request<RequestBody>,
+    first_byte: Duration,
+) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+    let mut lease = pool.open().await?;
+    let progress = request.body().progress();
+    match within(lease.sender.send_request(request), &progress, first_byte).await? {
+        Ok(answer) => Ok((answer, lease)),
+        Err(error) => Err(classify(error, &progress)),
+    }
+}
+
+/// Waits for an answer, counting from the last byte of the request that was handed on: a long
+/// upload is not a slow answer.
+async fn within<T>(
+    answer: impl Future<Output = T>,
+    progress: &Progress,
+    first_byte: Duration,
+) -> Result<T, UpstreamError> {
+    tokio::pin!(answer);
+    loop {
+        let deadline = progress.last() + first_byte;
+        if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
+            return Ok(answer);
+        }
+        if progress.last() + first_byte <= Instant::now() {
+            return Err(UpstreamError::TooSlow(first_byte));
+        }
+    }
+}
+
+fn may_be_repeated(request: &Request<RequestBody>) -> bool {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    idempotent && request.body().is_end_stream()
+}
+
+/// A second copy of a request without a body.
+fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(request.body().empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Whether the connection ended before a byte of an answer came.
+fn is_closed_early(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_io(error)
+}
+
+fn is_io(error: &hyper::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+fn classify(error: hyper::Error, progress: &Progress) -> UpstreamError {
+    if let Some(fault) = progress.fault() {
+        UpstreamError::Caller(fault)
+    } else if error.is_parse() {
+        UpstreamError::Broken(error)
+    } else {
+        UpstreamError::Reset(error)
+    }
+}
