@@ -64,7 +64,7 @@ pub fn show_duration(span: Duration) -> String {
         ("m", 60_000),
         ("s", 1_000),
     ] {
-        if millis != 0 && millis % factor == 0 {
+        if millis != 0 && millis.is_multiple_of(factor) {
             return format!("{}{unit}", millis / factor);
         }
     }

@@ -1,6 +1,8 @@
 //! What is signed, and that others find it good.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use aws_lc_rs::signature::{self as aws, UnparsedPublicKey, VerificationAlgorithm};
 use aws_lc_rs::{digest, hmac};
