@@ -19,16 +19,16 @@ pub mod listeners;
 pub mod preset;
 pub mod problem;
 pub mod read;
-pub mod resolve;
+
 pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
 
+use crate::secret::store::{Modes, Store};
 use preset::Preset;
 use problem::{Problems, Source, Span};
 use read::Reader;
-use resolve::{Modes, Store};
 use tree::{Node, Text, Value};
 
 /// What there is to say of a configuration that can be used.

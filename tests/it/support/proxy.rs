@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
 use countersign::config;
-use countersign::config::resolve::Store;
+use countersign::secret::store::Store;
 
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
