@@ -1,2 +1,5 @@
-//! The integration tests: one binary, one module a feature.
-fn main() {}
+//! The manual in tests: one binary, one module a feature, names that are sentences.
+
+mod support;
+
+mod config;

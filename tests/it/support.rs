@@ -1,0 +1,5 @@
+//! What the tests stand on.
+
+pub(crate) mod folder;
+
+pub(crate) use folder::Folder;

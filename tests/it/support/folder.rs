@@ -1,0 +1,51 @@
+//! A folder that goes away with the test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The folder.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let name = format!("countersign-test-{}", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a new folder");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file that only its owner may read.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("its folder");
+        fs::write(&path, content).expect("a file");
+        self.chmod(name, 0o600);
+        path
+    }
+
+    /// Sets a file's mode.
+    pub(crate) fn chmod(&self, name: &str, mode: u32) {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(self.0.join(name), permissions).expect("a mode");
+    }
+
+    /// Writes a new private key on P-521, and gives its public half.
+    pub(crate) fn write_key(&self, name: &str) -> String {
+        let pair = countersign::jws::generate(countersign::jws::KeyKind::EcP521);
+        self.write(name, pair.private_pem.expose());
+        pair.public_pem
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
