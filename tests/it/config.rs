@@ -29,6 +29,9 @@ fn expect(file: &Path, found: &str, wrong: &mut Vec<String>) {
     }
     let wanted = fs::read_to_string(file).unwrap_or_default();
     if wanted != found {
-        wrong.push(format!("{}\n--- wanted\n{wanted}--- found\n{found}", file.display()));
+        wrong.push(format!(
+            "{}\n--- wanted\n{wanted}--- found\n{found}",
+            file.display()
+        ));
     }
 }

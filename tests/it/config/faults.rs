@@ -54,7 +54,9 @@ fn what_is_expected_holds_no_secret_and_names_its_place() {
             let place = line.split(": ").next().unwrap_or_default();
             let numbers: Vec<&str> = place.rsplitn(3, ':').collect();
             let is_place = numbers.len() == 3
-                && numbers[..2].iter().all(|it| it.parse::<u32>().is_ok_and(|it| it > 0));
+                && numbers[..2]
+                    .iter()
+                    .all(|it| it.parse::<u32>().is_ok_and(|it| it > 0));
             assert!(is_place, "{}: {line}", path.display());
         }
     }
@@ -66,7 +68,10 @@ fn secrets() -> Folder {
     let private = |kind| generate(kind).private_pem;
     let public = folder.write_key("secrets/key.pem");
     folder.write("secrets/public.pem", public);
-    folder.write("secrets/issuer", "eyJhbGciOiJub25lIn0.issued-for-this-key.signature\n");
+    folder.write(
+        "secrets/issuer",
+        "eyJhbGciOiJub25lIn0.issued-for-this-key.signature\n",
+    );
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/prime256v1.pem", private(KeyKind::EcP256).expose());
     folder.write("secrets/ed25519.pem", private(KeyKind::Ed25519).expose());
