@@ -82,6 +82,25 @@ pub enum Kind {
     Named(&'static Section),
 }
 
+impl Kind {
+    /// What a message asks for in place of a value of another kind.
+    #[must_use]
+    pub fn wanted(&self) -> &'static str {
+        match self {
+            Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
+            Self::Secret => "a reference",
+            Self::Integer(..) => "a whole number",
+            Self::Boolean => "true or false",
+            Self::Duration => "a duration in quotes, such as \"30s\",",
+            Self::Size => "a size in quotes, such as \"64KiB\",",
+            Self::Texts => "a list of texts",
+            Self::TextTable => "a table of texts",
+            Self::Free | Self::Table(_) | Self::Named(_) => "a table",
+            Self::Tables(_) => "a list of tables",
+        }
+    }
+}
+
 const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key {
         name,

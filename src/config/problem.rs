@@ -72,6 +72,13 @@ pub struct Problem {
     pub help: String,
 }
 
+impl Problem {
+    fn is_same(&self, other: &Self) -> bool {
+        let place = |at: &Option<Span>| at.as_ref().map(|at| (Arc::as_ptr(&at.source), at.start));
+        self.message == other.message && place(&self.at) == place(&other.at)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = &self.at {
@@ -149,13 +156,18 @@ impl Problems {
         message: String,
         help: String,
     ) {
-        self.0.borrow_mut().push(Problem {
+        let problem = Problem {
             severity,
             at,
             given,
             message,
             help,
-        });
+        };
+        let mut problems = self.0.borrow_mut();
+        // A table that several stages read is read several times.
+        if !problems.iter().any(|known| known.is_same(&problem)) {
+            problems.push(problem);
+        }
     }
 
     /// Takes over what was found elsewhere.

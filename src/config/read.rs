@@ -33,7 +33,8 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts reading: unknown and missing keys are noted at once.
+    /// Starts reading: unknown and missing keys, and values of the wrong kind, are noted at once,
+    /// so that none goes unnoticed because nobody asks for it.
     #[must_use]
     pub fn new(
         section: &'static Section,
@@ -51,6 +52,7 @@ impl<'a> Reader<'a> {
         };
         reader.note_unknown();
         reader.note_missing();
+        reader.note_wrong_kinds();
         reader
     }
 
@@ -71,6 +73,25 @@ impl<'a> Reader<'a> {
                 let message = format!("`{}` is missing in {}", key.name, self.place());
                 self.problems
                     .fault(&self.at, message, format!("it is {}", key.doc));
+            }
+        }
+    }
+
+    fn note_wrong_kinds(&self) {
+        for entry in &self.table.entries {
+            if let Some(key) = self.section.key(&entry.name)
+                && !fits(&key.kind, &entry.node.value)
+            {
+                let found = entry.node.value.kind();
+                let message = format!("{} wanted, {found} found", key.kind.wanted());
+                let help = match key.kind {
+                    Kind::Tables(_) => format!(
+                        "write [[{}]], in two pairs of brackets, above each",
+                        self.below(key.name)
+                    ),
+                    _ => String::new(),
+                };
+                self.fault(key.name, &entry.node, &message, &help);
             }
         }
     }
@@ -148,7 +169,10 @@ impl<'a> Reader<'a> {
 
     /// Reads a key with `convert`; a fault is noted and the default taken in its place.
     fn get<T>(&self, name: &str, convert: impl Fn(&Self, &Node) -> Option<T>) -> Option<Given<T>> {
-        let found = self.table.get(name).and_then(|entry| {
+        let entry = self.table.get(name);
+        // What does not fit has been noted already.
+        let entry = entry.filter(|entry| fits(&self.key(name).kind, &entry.node.value));
+        let found = entry.and_then(|entry| {
             let value = convert(self, &entry.node)?;
             let Node { at, given, .. } = &entry.node;
             Some(Given {
@@ -228,7 +252,6 @@ impl<'a> Reader<'a> {
         };
         self.get(name, |reader, node| {
             let Value::Integer(number) = node.value else {
-                reader.wrong_kind(name, node, "a whole number");
                 return None;
             };
             if !(least..=most).contains(&number) {
@@ -243,12 +266,9 @@ impl<'a> Reader<'a> {
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self, name: &str) -> bool {
-        let value = self.get(name, |reader, node| {
-            if let Value::Boolean(boolean) = node.value {
-                return Some(boolean);
-            }
-            reader.wrong_kind(name, node, "true or false");
-            None
+        let value = self.get(name, |_, node| match node.value {
+            Value::Boolean(boolean) => Some(boolean),
+            _ => None,
         });
         value.expect("booleans have defaults").value
     }
@@ -275,10 +295,7 @@ impl<'a> Reader<'a> {
         let items = match &node.value {
             Value::List(items) => items.clone(),
             Value::Text(_) => vec![node],
-            _ => {
-                self.wrong_kind(name, &node, "a list of texts");
-                return Vec::new();
-            }
+            _ => return Vec::new(),
         };
         items
             .iter()
@@ -300,7 +317,6 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let Value::Table(table) = &node.value else {
-            self.wrong_kind(name, &node, "a table of texts");
             return Vec::new();
         };
         let given = |value: String, at: &Span, node: &Node| Given {
@@ -329,10 +345,7 @@ impl<'a> Reader<'a> {
         let empty = Table::default();
         let table = match &node.value {
             Value::Table(table) => table,
-            _ => {
-                self.wrong_kind(name, &node, "a table");
-                &empty
-            }
+            _ => &empty,
         };
         Some(read(&Reader::new(
             section,
@@ -352,7 +365,6 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let Value::List(items) = &node.value else {
-            self.wrong_kind(name, &node, "a list of tables");
             return Vec::new();
         };
         let mut read_one = |item: &Node| match &item.value {
@@ -405,7 +417,16 @@ impl<'a> Reader<'a> {
             };
             match &entry.node.value {
                 Value::Table(table) => entries.push((key, table.clone(), entry.name_at.clone())),
-                _ => self.wrong_kind(&entry.name, &entry.node, "a table"),
+                other => {
+                    let path = self.below(name);
+                    let found = other.kind();
+                    let message = format!(
+                        "`{}` in [{path}]: a table wanted, {found} found",
+                        entry.name
+                    );
+                    let help = format!("write [{path}.NAME] above its keys");
+                    self.problems.fault(&entry.node.at, message, help);
+                }
             }
         }
         entries
@@ -417,5 +438,21 @@ impl<'a> Reader<'a> {
         } else {
             format!("{}.{name}", self.path)
         }
+    }
+}
+
+/// Whether a value is of the kind that a key takes. References and tables of anything have readers
+/// of their own.
+fn fits(kind: &Kind, value: &Value) -> bool {
+    match kind {
+        Kind::Text | Kind::Word(_) | Kind::Duration | Kind::Size => {
+            matches!(value, Value::Text(_))
+        }
+        Kind::Integer(..) => matches!(value, Value::Integer(_)),
+        Kind::Boolean => matches!(value, Value::Boolean(_)),
+        Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
+        Kind::TextTable | Kind::Table(_) | Kind::Named(_) => matches!(value, Value::Table(_)),
+        Kind::Tables(_) => matches!(value, Value::List(_)),
+        Kind::Identifier | Kind::Secret | Kind::Free => true,
     }
 }

@@ -1,10 +1,12 @@
 //! Where the configuration reads files and secrets from, and how it judges them.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::secret::Secret;
 
@@ -124,12 +126,16 @@ impl Store {
         let failed = |error: &io::Error| cannot_read(path, error);
         match self {
             Self::Disk => {
-                let file = File::open(path).map_err(|error| failed(&error))?;
+                let file = open(path).map_err(|error| failed(&error))?;
                 // Judged on the opened file: a path can point elsewhere a moment later.
                 let metadata = file.metadata().map_err(|error| failed(&error))?;
                 if metadata.is_dir() {
                     let message = format!("{} is a folder", path.display());
                     return Err(unresolved(message, "name a file in it"));
+                }
+                if !metadata.is_file() {
+                    let message = format!("{} is a pipe or a device", path.display());
+                    return Err(unresolved(message, "name a plain file, or a link to one"));
                 }
                 // Large enough at once: a buffer that grows leaves copies of a key behind.
                 let size = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
@@ -169,6 +175,16 @@ impl Store {
         self.read(&Path::new(&folder).join(name))
             .map(|(bytes, _)| bytes)
     }
+}
+
+/// Opens a file to read it. A pipe that nobody writes to would be waited for until somebody does,
+/// and a terminal would become this process's own: neither happens here.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {

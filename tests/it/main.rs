@@ -16,6 +16,9 @@ mod reuse;
 mod routing;
 mod verification;
 
+// The configuration.
+mod config;
+
 // The program.
 mod demo;
 mod emulated;
