@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
 use crate::clock::Clock;
+use crate::credential::call::Tools;
 use crate::credential::{self, Credential, renewal};
 use crate::dial::resolver::{self, Lookups};
 use crate::listener::{self, BindError, Bound};
@@ -97,7 +98,7 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let worker_config = config.worker;
     let bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
-    let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock)));
+    let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
     let (shutdown, drain) = shutdown::channel();
     let (resolver, lookups) = resolver::channel();
 
@@ -119,8 +120,9 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
                 worker::run(sockets, worker_config, shared)
             })?);
     }
+    let tools = Tools { clock, resolver };
     running.threads.push(spawn("control".into(), move || {
-        control(&plans, lookups, drain)
+        control(&plans, lookups, &tools, drain)
     })?);
     Ok(running)
 }
@@ -182,7 +184,12 @@ fn spawn(
 }
 
 /// The control thread: everything that is slow or rare.
-fn control(plans: &ArcSwap<Plan>, lookups: Lookups, mut drain: Drain) -> io::Result<()> {
+fn control(
+    plans: &ArcSwap<Plan>,
+    lookups: Lookups,
+    tools: &Tools,
+    mut drain: Drain,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
@@ -190,8 +197,9 @@ fn control(plans: &ArcSwap<Plan>, lookups: Lookups, mut drain: Drain) -> io::Res
     runtime.block_on(async {
         spawn_local(lookups.serve());
         for credential in &plan.credentials {
+            spawn_local(renewal::watch(Arc::clone(credential)));
             if !credential.is_for_each_request() {
-                spawn_local(renewal::keep(Arc::clone(credential)));
+                spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
             }
         }
         // The first tokens go before the authorities, which take tens of milliseconds to read.

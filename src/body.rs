@@ -1,6 +1,6 @@
 //! Bodies on their way through: streamed, counted and timed, never collected.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// How large and how slow a request's body may be.
@@ -34,16 +35,37 @@ pub enum Fault {
     BrokeOff,
 }
 
+/// The largest body of which a copy is kept, so that the request can be sent again.
+const KEPT: u64 = 64 * 1024;
+
 /// A request's body on its way to the upstream. Trailers are dropped: a caller could put anything
 /// into them that was checked in the headers.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// `None` for a request without a body.
-    incoming: Option<Incoming>,
+    content: Sent,
     config: Config,
     sent: u64,
     idle: Option<Pin<Box<Sleep>>>,
     progress: Progress,
+}
+
+/// What is sent.
+#[derive(Debug)]
+enum Sent {
+    /// Nothing.
+    Empty,
+    /// What the caller sends, and perhaps a copy of it.
+    Incoming(Incoming, Option<Rc<Copy>>),
+    /// What was kept of it.
+    Copy { copy: Rc<Copy>, next: usize },
+}
+
+/// The pieces of a small body, kept while they pass.
+#[derive(Debug, Default)]
+struct Copy {
+    pieces: RefCell<Vec<Bytes>>,
+    is_whole: Cell<bool>,
+    ended: Notify,
 }
 
 /// What is known about a request's body while another task sends it.
@@ -57,6 +79,13 @@ struct State {
 }
 
 impl Progress {
+    fn begin() -> Self {
+        Self(Rc::new(Cell::new(State {
+            last: Instant::now(),
+            fault: None,
+        })))
+    }
+
     /// When the last piece of the body was handed on.
     #[must_use]
     pub fn last(&self) -> Instant {
@@ -82,33 +111,21 @@ impl RequestBody {
         {
             return Err(Fault::TooLarge(limit));
         }
-        let progress = Progress(Rc::new(Cell::new(State {
-            last: Instant::now(),
-            fault: None,
-        })));
-        let incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
-        Ok(Self {
-            incoming,
+        let content = if incoming.is_end_stream() {
+            Sent::Empty
+        } else {
+            Sent::Incoming(incoming, None)
+        };
+        Ok(Self::of(content, config))
+    }
+
+    fn of(content: Sent, config: Config) -> Self {
+        Self {
+            content,
             config,
             sent: 0,
             idle: None,
-            progress,
-        })
-    }
-
-    /// A body of no bytes, for the second copy of a request that has none.
-    #[must_use]
-    pub fn empty(&self) -> Self {
-        let progress = Progress(Rc::new(Cell::new(State {
-            last: Instant::now(),
-            fault: None,
-        })));
-        Self {
-            incoming: None,
-            config: self.config,
-            sent: 0,
-            idle: None,
-            progress,
+            progress: Progress::begin(),
         }
     }
 
@@ -116,6 +133,62 @@ impl RequestBody {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Begins to count anew how long nothing has moved: the copy of a request is sent later than
+    /// it is made.
+    pub fn restart(&self) {
+        let state = self.progress.0.get();
+        self.progress.0.set(State {
+            last: Instant::now(),
+            ..state
+        });
+    }
+
+    /// A second body with the same content: of none, and of a small one, whose pieces are kept
+    /// from now on while they pass. Of a large one there is no copy.
+    #[must_use]
+    pub fn copy(&mut self) -> Option<Self> {
+        let content = match &mut self.content {
+            Sent::Empty => Sent::Empty,
+            Sent::Incoming(incoming, kept) => {
+                incoming.size_hint().upper().filter(|size| *size <= KEPT)?;
+                let copy = kept.get_or_insert_with(Rc::default);
+                Sent::Copy {
+                    copy: Rc::clone(copy),
+                    next: 0,
+                }
+            }
+            Sent::Copy { copy, .. } => Sent::Copy {
+                copy: Rc::clone(copy),
+                next: 0,
+            },
+        };
+        Some(Self::of(content, self.config))
+    }
+
+    /// Whether a copy has all of the content.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match &self.content {
+            Sent::Empty => true,
+            Sent::Incoming(..) => false,
+            Sent::Copy { copy, .. } => copy.is_whole.get(),
+        }
+    }
+
+    /// Waits until a copy has all of the content. Gives whether it ever will: the rest comes no
+    /// more when the body itself is gone.
+    pub async fn whole(&self) -> bool {
+        let Sent::Copy { copy, .. } = &self.content else {
+            return self.is_whole();
+        };
+        let ended = copy.ended.notified();
+        // The copy's own handle is the only one left when the body is gone.
+        if !copy.is_whole.get() && Rc::strong_count(copy) > 1 {
+            ended.await;
+        }
+        copy.is_whole.get()
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
@@ -139,7 +212,29 @@ impl RequestBody {
             last: Instant::now(),
             fault: None,
         });
+        if let Sent::Incoming(incoming, Some(copy)) = &self.content {
+            copy.pieces.borrow_mut().push(data.clone());
+            if incoming.is_end_stream() {
+                copy.end();
+            }
+        }
         Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+impl Copy {
+    fn end(&self) {
+        self.is_whole.set(true);
+        self.ended.notify_waiters();
+    }
+}
+
+impl Drop for RequestBody {
+    /// Wakes whoever waits for the rest of a body that is gone.
+    fn drop(&mut self) {
+        if let Sent::Incoming(_, Some(copy)) = &self.content {
+            copy.ended.notify_waiters();
+        }
     }
 }
 
@@ -152,8 +247,14 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         loop {
-            let Some(incoming) = &mut self.incoming else {
-                return Poll::Ready(None);
+            let incoming = match &mut self.content {
+                Sent::Empty => return Poll::Ready(None),
+                Sent::Copy { copy, next } => {
+                    let piece = copy.pieces.borrow().get(*next).cloned();
+                    *next += 1;
+                    return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
+                }
+                Sent::Incoming(incoming, _) => incoming,
             };
             match Pin::new(incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -162,7 +263,12 @@ impl Body for RequestBody {
                     }
                 }
                 Poll::Ready(Some(Err(_))) => return self.fail(Fault::BrokeOff),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    if let Sent::Incoming(_, Some(copy)) = &self.content {
+                        copy.end();
+                    }
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     let span = self.config.idle;
                     ready!(poll_idle(&mut self.idle, span, context));
@@ -173,13 +279,28 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match &self.content {
+            Sent::Empty => true,
+            Sent::Incoming(incoming, _) => incoming.is_end_stream(),
+            Sent::Copy { copy, next } => *next >= copy.pieces.borrow().len(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.content {
+            Sent::Empty => SizeHint::with_exact(0),
+            Sent::Incoming(incoming, _) => incoming.size_hint(),
+            Sent::Copy { copy, next } => {
+                let left = copy
+                    .pieces
+                    .borrow()
+                    .iter()
+                    .skip(*next)
+                    .map(Bytes::len)
+                    .sum::<usize>();
+                SizeHint::with_exact(left as u64)
+            }
+        }
     }
 }
 

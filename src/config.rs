@@ -25,7 +25,7 @@ pub mod targets;
 pub mod tree;
 pub mod units;
 
-use crate::secret::store::{Modes, Store};
+use crate::secret::store::{Modes, Reference, Store};
 use preset::Preset;
 use problem::{Problems, Source, Span};
 use read::Reader;
@@ -119,10 +119,15 @@ fn read_root(
         problems,
     };
     let presets = presets(reader, &context);
-    let credentials = credentials::read(reader, &presets, &context);
+    let kinds = credentials::Kinds {
+        presets: &presets,
+        context: &context,
+    };
+    let mut credentials = kinds.read(reader);
     let mut listeners = listeners::read(reader);
-    let targets = targets::read(reader, &credentials, &listeners, &context);
+    let (targets, variants) = targets::read(reader, kinds, &credentials, &listeners);
     credentials::note_unused(&credentials, &targets, problems);
+    credentials.extend(variants);
     listeners::add_hosts(&mut listeners, &targets);
     let worker = worker::Config {
         head: limit(reader, "head"),
@@ -264,6 +269,15 @@ fn identifier(place: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
         return None;
     }
     let reference = preset::reference(place, node, context.problems)?;
+    if let Reference::Command(_) = reference {
+        let message = format!("{place}: a command is only for secrets");
+        context.problems.fault(
+            &node.at,
+            message,
+            "write the text itself, or refer to a file",
+        );
+        return None;
+    }
     match context.store.resolve(&reference, context.folder, None) {
         Ok(resolved) => match resolved.secret.expose_str() {
             Some(text) => {

@@ -9,18 +9,30 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use crate::clock::{Clock, Moment};
-use crate::outgoing::{Authorized, Outgoing};
+use crate::outgoing::{Authorized, Outgoing, Repeatable};
 
+pub mod answer;
+pub mod call;
 pub mod cell;
-pub mod claims;
+pub mod discovery;
+pub mod exchange;
+pub mod fixed;
+pub mod login;
 pub mod placement;
 pub mod renewal;
 pub mod self_signed;
+pub mod step;
+pub mod template;
 
-use cell::{Cell, State, View};
+use answer::{Brought, Nonsense};
+use call::{CallError, Reply, Tools};
+use cell::{Cell, Refused, State, View};
+use exchange::Exchange;
+use fixed::Static;
+use login::Login;
 use placement::Placement;
 use self_signed::SelfSigned;
 
@@ -44,6 +56,12 @@ pub struct Config {
 pub enum Source {
     /// A JWT that we sign ourselves.
     SelfSigned(SelfSigned),
+    /// Something is traded for a token.
+    Exchange(Box<Exchange>),
+    /// A login, and refreshes with the live token.
+    Login(Box<Login>),
+    /// A token that stands somewhere.
+    Static(Static),
 }
 
 /// A token as its source gave it.
@@ -57,6 +75,53 @@ pub struct Minted {
     pub end: Moment,
 }
 
+/// What a source remembers from one attempt to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    live: Option<(String, Moment)>,
+    refresh_token: Option<String>,
+    /// How many seconds the endpoint's clock is ahead of ours.
+    offset: i64,
+}
+
+impl Memory {
+    fn live(&self, now: Moment) -> Option<String> {
+        let (token, end) = self.live.as_ref()?;
+        (!end.reached(now)).then(|| token.clone())
+    }
+
+    /// The live token is dead after all.
+    fn forget(&mut self) {
+        self.live = None;
+    }
+
+    fn learn(&mut self, offset: Option<i64>) {
+        if let Some(offset) = offset
+            && offset != self.offset
+        {
+            tracing::warn!(
+                seconds = offset,
+                "the clock of the token endpoint is ahead of this machine's by so much; assertions are dated by it"
+            );
+            self.offset = offset;
+        }
+    }
+
+    fn keep(&mut self, brought: Brought, reply: &Reply) -> Minted {
+        self.learn(reply.offset);
+        let end = reply.sent.after(brought.life);
+        if brought.refresh_token.is_some() {
+            self.refresh_token = brought.refresh_token;
+        }
+        self.live = Some((brought.token.clone(), end));
+        Minted {
+            token: brought.token,
+            from: reply.sent,
+            end,
+        }
+    }
+}
+
 /// Why a source gave no token, for the operator's eyes.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
@@ -66,6 +131,45 @@ pub enum MintError {
     /// What came out cannot stand in a header.
     #[error("the token has characters that no header can carry")]
     NotAHeader,
+    /// A secret that is not there yet: its command has not run, or fails.
+    #[error("{0} gives nothing")]
+    NoSecret(String),
+    /// The endpoint gave no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The endpoint said no: to these credentials, as far as one can tell.
+    #[error("the endpoint refused with {status}{said}")]
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// What it said, with a colon before it.
+        said: String,
+    },
+    /// The endpoint is in trouble.
+    #[error("the endpoint answered {status}{said}")]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// What it said, with a colon before it.
+        said: String,
+    },
+    /// The endpoint wants to be left alone.
+    #[error("the endpoint is asked too often")]
+    Throttled {
+        /// For so long.
+        after: Option<Duration>,
+    },
+    /// The endpoint sends us elsewhere.
+    #[error(
+        "the endpoint answered {0}, and no redirect is followed: it would be given the secrets"
+    )]
+    Redirect(StatusCode),
+    /// The answer makes no sense.
+    #[error(transparent)]
+    Nonsense(#[from] Nonsense),
+    /// The discovery document makes no sense.
+    #[error("the discovery document is of no use: {0}")]
+    Discovery(String),
 }
 
 /// No token is to be had right now.
@@ -135,17 +239,41 @@ impl Credential {
         Ok(outgoing.authorize(&self.config.placement.header, value))
     }
 
+    /// After a 401: has the token that was refused forgotten and renewed, once for everybody, and
+    /// puts the next one on the copy of the request. `None` if there is no point in trying again:
+    /// a new token has just been refused too, or none is to be had.
+    pub async fn place_again<B>(
+        &self,
+        copy: Repeatable<B>,
+        view: &RefCell<View>,
+        patience: Duration,
+    ) -> Option<Authorized<B>> {
+        if self.config.each_request {
+            return None;
+        }
+        let header = &self.config.placement.header;
+        let refused = self.cell.refuse(copy.credential(header)?, self.clock.now());
+        match (refused, &self.config.source) {
+            (Refused::TooSoon, _) => return None,
+            // Perhaps the target has changed over to the next key.
+            (Refused::Forgotten, Source::SelfSigned(source)) => drop(source.keys.change_over()),
+            (Refused::Forgotten | Refused::Replaced, _) => {}
+        }
+        let value = self.current(view, patience).await.ok()?;
+        Some(copy.authorize(header, value))
+    }
+
     /// A header value that is good now.
     async fn current(
         &self,
         view: &RefCell<View>,
         patience: Duration,
     ) -> Result<HeaderValue, Unavailable> {
-        if self.config.each_request {
-            let minted = self
-                .mint()
-                .map_err(|error| self.unavailable(&error, RETRY))?;
-            return Ok(minted.value.clone());
+        if let (true, Source::SelfSigned(source)) = (self.config.each_request, &self.config.source)
+        {
+            let signed = source.sign(self.clock.now(), 0, &[]);
+            let value = signed.and_then(|minted| self.config.placement.value(&minted.token));
+            return value.map_err(|error| self.unavailable(&error, RETRY));
         }
         let now = self.clock.now();
         if let Some(value) = view.borrow_mut().good_at(now, &self.cell) {
@@ -167,9 +295,12 @@ impl Credential {
     }
 
     /// Gets one token from the source and makes it ready for requests.
-    fn mint(&self) -> Result<cell::Token, MintError> {
+    async fn mint(&self, memory: &mut Memory, tools: &Tools) -> Result<cell::Token, MintError> {
         let minted = match &self.config.source {
-            Source::SelfSigned(source) => source.sign(self.clock.now())?,
+            Source::SelfSigned(source) => source.sign(self.clock.now(), 0, &[])?,
+            Source::Exchange(source) => source.mint(memory, tools).await?,
+            Source::Login(source) => source.mint(memory, tools).await?,
+            Source::Static(source) => source.mint(&self.clock)?,
         };
         let value = self.config.placement.value(&minted.token)?;
         let life = minted.end.left(minted.from);
@@ -178,6 +309,7 @@ impl Credential {
             .after(renewal::due_after(life, self.config.renew_at));
         Ok(cell::Token {
             value,
+            minted: self.clock.now(),
             end: minted.end,
             renew_at,
         })
@@ -207,8 +339,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // A transparent error is its own cause's text.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

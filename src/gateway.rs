@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::credential::cell::View;
@@ -181,17 +181,26 @@ async fn forward(
     let target = &snapshot.plan.targets[route.target];
     let method = request.method().clone();
     let outgoing = prepare(request, &route.outgoing)?;
-    let authorized = match route.credential {
-        Some(index) => {
-            let credential = &snapshot.plan.credentials[index];
-            credential
-                .place(outgoing, &snapshot.views[index], target.credential_timeout)
-                .await?
-        }
-        None => outgoing.as_it_is(),
+    let upstream = &snapshot.upstreams[route.target];
+    let Some(index) = route.credential else {
+        let sent = upstream.send(outgoing.as_it_is()).await?;
+        return Ok(respond::pass(sent.answer, &method, &target.respond));
     };
-    let answer = snapshot.upstreams[route.target].send(authorized).await?;
-    Ok(respond::pass(answer, &method, &target.respond))
+    let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
+    let patience = target.credential_timeout;
+    let is_ours = !outgoing.has_callers_credential();
+    let authorized = credential.place(outgoing, view, patience).await?;
+    let mut sent = upstream.send(authorized).await?;
+    if is_ours
+        && sent.answer.status() == StatusCode::UNAUTHORIZED
+        && let Some(copy) = sent.copy.take()
+        // The rest of the body, if the answer came before it.
+        && timeout(patience, copy.body().whole()).await == Ok(true)
+        && let Some(again) = credential.place_again(copy, view, patience).await
+    {
+        sent = upstream.send(again).await?;
+    }
+    Ok(respond::pass(sent.answer, &method, &target.respond))
 }
 
 /// What the log says of a request. The query is left out: tools put secrets there.

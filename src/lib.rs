@@ -25,6 +25,7 @@ pub mod plan;
 pub mod worker;
 
 // Leaves.
+pub mod backoff;
 pub mod body;
 pub mod clock;
 pub mod dial;
@@ -35,6 +36,7 @@ pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod url;
 
 // The vendors' own sides. Nothing of the above is used in there.
 #[cfg(feature = "emulator")]

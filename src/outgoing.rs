@@ -204,7 +204,54 @@ impl<B> Outgoing<B> {
     }
 }
 
+/// A second copy of a request that was authorized, for the case that it has to be sent again.
+#[derive(Debug)]
+pub struct Repeatable<B>(Request<B>);
+
+impl<B> Repeatable<B> {
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &B {
+        self.0.body()
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &http::Method {
+        self.0.method()
+    }
+
+    /// The credential that it was sent with.
+    #[must_use]
+    pub fn credential(&self, header: &HeaderName) -> Option<&HeaderValue> {
+        self.0.headers().get(header)
+    }
+
+    /// Puts another credential on.
+    #[must_use]
+    pub fn authorize(mut self, header: &HeaderName, value: HeaderValue) -> Authorized<B> {
+        self.0.headers_mut().insert(header, value);
+        Authorized(self.0)
+    }
+
+    /// Sends it as it was sent before.
+    #[must_use]
+    pub fn as_it_was(self) -> Authorized<B> {
+        Authorized(self.0)
+    }
+}
+
 impl<B> Authorized<B> {
+    /// A second copy, if there can be one of the body.
+    #[must_use]
+    pub fn copy(&mut self, body: impl FnOnce(&mut B) -> Option<B>) -> Option<Repeatable<B>> {
+        let mut copy = Request::new(body(self.0.body_mut())?);
+        *copy.method_mut() = self.0.method().clone();
+        *copy.uri_mut() = self.0.uri().clone();
+        *copy.headers_mut() = self.0.headers().clone();
+        Some(Repeatable(copy))
+    }
+
     /// The request, for the one who sends it.
     #[must_use]
     pub fn into_request(self) -> Request<B> {

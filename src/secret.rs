@@ -4,6 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub mod material;
 pub mod store;
 
 /// Bytes that are wiped when they are dropped and that no formatter shows.

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use crate::body::{Fault, RequestBody, ResponseBody};
 use crate::dial::resolver::Resolver;
 use crate::dial::{DialError, Endpoint};
-use crate::outgoing::Authorized;
+use crate::outgoing::{Authorized, Repeatable};
 
 pub mod pool;
 pub mod retry;
@@ -34,6 +34,15 @@ pub struct Timeouts {
 pub struct Upstream {
     pool: Rc<Pool>,
     timeouts: Timeouts,
+}
+
+/// What came of a request that was sent.
+#[derive(Debug)]
+pub struct Sent {
+    /// The head of the answer, and its body on the way.
+    pub answer: Response<ResponseBody<Lease>>,
+    /// A second copy of the request, if there can be one.
+    pub copy: Option<Repeatable<RequestBody>>,
 }
 
 /// Why there is no answer.
@@ -69,23 +78,23 @@ impl Upstream {
         }
     }
 
-    /// Sends a request within the deadlines.
+    /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
+    /// the case that the answer calls for sending it again.
     ///
     /// # Errors
     ///
     /// An [`UpstreamError`]; who is to blame is part of it.
-    pub async fn send(
-        &self,
-        request: Authorized<RequestBody>,
-    ) -> Result<Response<ResponseBody<Lease>>, UpstreamError> {
-        let (answer, lease) =
-            retry::send(&self.pool, request.into_request(), self.timeouts.first_byte).await?;
+    pub async fn send(&self, request: Authorized<RequestBody>) -> Result<Sent, UpstreamError> {
+        let first_byte = self.timeouts.first_byte;
+        let (answer, lease, copy) = retry::send(&self.pool, request, first_byte).await?;
         // No request of ours asks for another protocol, and a connection that has left HTTP can
         // carry no further request.
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Switched);
         }
-        Ok(answer.map(|body: Incoming| ResponseBody::upstream(body, lease, self.timeouts.idle)))
+        let idle = self.timeouts.idle;
+        let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));
+        Ok(Sent { answer, copy })
     }
 
     /// Drops connections that have been idle for too long.

@@ -72,7 +72,7 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 
 /// Prints the public half of a private key.
 pub(super) fn public_of(file: &Path) -> ExitCode {
-    let reference = Reference::File(file.to_path_buf());
+    let reference = Reference::file(file);
     let read = Store::Disk.resolve(&reference, Path::new(""), Some(Modes::Warn));
     let resolved = match read {
         Ok(resolved) => resolved,

@@ -1,21 +1,17 @@
 //! `[credentials.NAME.KIND]`
 
-use std::time::Duration;
-
 use http::HeaderName;
-use serde_json::Value as Json;
 
-use super::keys;
-use super::preset::{self, Expanded, Preset, SOURCES, one_table};
+use super::preset::{Expanded, Preset, SOURCES, one_table};
 use super::problem::{Problems, Span};
 use super::read::{Given, Reader};
-use super::tree::{Node, Piece, Table, Text, Value};
-use super::{Context, targets};
-use crate::credential::claims::{Blank, Part, Template};
-use crate::credential::placement::Placement;
-use crate::credential::self_signed::SelfSigned;
-use crate::credential::{Config, Source};
-use crate::jws::{Algorithm, SigningKey};
+use super::tree::{Node, Table, Value};
+use super::{Context, show, targets};
+use crate::credential::Config;
+
+mod claims;
+mod secrets;
+mod sources;
 
 /// A credential as it was read.
 #[derive(Debug)]
@@ -32,259 +28,113 @@ pub struct Read {
     pub header: HeaderName,
     /// A target's defaults, from the preset.
     pub target: Table,
-    /// The source's table, presets expanded, for showing.
+    /// The source's name and table, presets expanded, for showing.
     pub expanded: Option<(String, Node)>,
+    /// What the operator wrote, for variants of it.
+    given: Option<(Table, Span)>,
+    /// What a route changes about it, if it is a variant.
+    pub variant: Option<String>,
 }
 
-/// Reads all of them.
-pub fn read(root: &Reader<'_>, presets: &[Preset], context: &Context<'_>) -> Vec<Read> {
-    let kinds: Vec<&str> = presets
-        .iter()
-        .map(|preset| preset.name.as_str())
-        .chain(SOURCES)
-        .collect();
-    root.entries("credentials")
-        .iter()
-        .map(|(name, table, at)| read_one(name, table, at, presets, &kinds, context))
-        .collect()
+/// What credentials are read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds<'a> {
+    /// The presets.
+    pub presets: &'a [Preset],
+    /// What they need to be read.
+    pub context: &'a Context<'a>,
 }
 
-fn read_one(
-    name: &Given<String>,
-    table: &Table,
-    at: &Span,
-    presets: &[Preset],
-    kinds: &[&str],
-    context: &Context<'_>,
-) -> Read {
-    let mut read = Read {
-        name: name.value.clone(),
-        at: name.at.clone(),
-        kind: String::new(),
-        config: None,
-        header: http::header::AUTHORIZATION,
-        target: Table::default(),
-        expanded: None,
-    };
-    if name.value == "none" {
-        let help = "a target says `credential = \"none\"` to have no credential at all";
-        context
-            .problems
-            .fault(&name.at, "a credential cannot be called `none`", help);
+impl<'a> Kinds<'a> {
+    fn names(&self) -> Vec<&'a str> {
+        self.presets
+            .iter()
+            .map(|preset| preset.name.as_str())
+            .chain(SOURCES)
+            .collect()
     }
-    let place = format!("credentials.{}", name.value);
-    let Some((kind, table, at)) = one_table(&place, table, at, kinds, context.problems) else {
-        return read;
-    };
-    let path = format!("credentials.{}.{kind}", name.value);
-    let expanded = match presets.iter().find(|preset| preset.name == kind) {
-        Some(preset) => preset.expand(&path, &table, &at, context),
-        None => Some(Expanded {
-            source: kind.clone(),
-            credential: Node {
-                value: Value::Table(table),
-                at,
-                given: None,
-            },
-            target: Table::default(),
-        }),
-    };
-    read.kind = kind;
-    if let Some(Expanded {
-        source,
-        credential,
-        target,
-    }) = expanded
-    {
-        read.target = target;
-        read.config = self_signed(&name.value, &path, &credential, context);
-        if let Some(config) = &read.config {
-            read.header = config.placement.header.clone();
-        }
-        read.expanded = Some((source, credential));
+
+    /// Reads all credentials of the file.
+    pub fn read(&self, root: &Reader<'_>) -> Vec<Read> {
+        let entries = root.entries("credentials");
+        entries
+            .iter()
+            .map(|(name, table, at)| self.read_one(name, table, at))
+            .collect()
     }
-    read
-}
 
-/// Reads the keys of the self-signed source.
-fn self_signed(name: &str, path: &str, node: &Node, context: &Context<'_>) -> Option<Config> {
-    let Value::Table(table) = &node.value else {
-        return None;
-    };
-    let at = node.given.as_ref().unwrap_or(&node.at);
-    let reader = Reader::new(&keys::SELF_SIGNED, path, table, at, context.problems);
-    let algorithm = reader.parsed("algorithm", |text| {
-        text.parse::<Algorithm>().map_err(|error| error.to_string())
-    });
-    let key = algorithm.and_then(|algorithm| key(&reader, algorithm.value, context));
-    let claims = reader
-        .node("claims")
-        .and_then(|node| claims(&reader, &node));
-    let kid = match reader.node("kid") {
-        Some(node) => {
-            super::identifier(&format!("`kid` in [{path}]"), &node, context)?.as_literal()
+    fn read_one(&self, name: &Given<String>, table: &Table, at: &Span) -> Read {
+        let problems = self.context.problems;
+        if name.value == "none" {
+            let help = "a target says `credential = \"none\"` to have no credential at all";
+            problems.fault(&name.at, "a credential cannot be called `none`", help);
         }
-        None => None,
-    };
-    let (lifetime, backdate) = lifetime(&reader);
-    let placement = reader.table("placement", placement)?;
-    let source = SelfSigned {
-        key: key?,
-        kid,
-        typ: reader.text("typ")?.value,
-        claims: claims?,
-        lifetime,
-        backdate,
-    };
-    Some(Config {
-        name: name.to_owned(),
-        source: Source::SelfSigned(source),
-        placement: placement?,
-        renew_at: reader.integer("renew-at")?.value,
-        each_request: reader.word("sign")?.value == "each-request",
-    })
-}
-
-fn lifetime(reader: &Reader<'_>) -> (Duration, Duration) {
-    let (lifetime, backdate) = (reader.duration("lifetime"), reader.duration("backdate"));
-    let second = Duration::from_secs(1);
-    let fault = |given: &Given<Duration>, message: &str| {
-        let (severity, at) = (super::problem::Severity::Fault, given.given.as_ref());
-        reader.problems().note(severity, &given.at, at, message, "");
-    };
-    if lifetime.value < 2 * second {
-        fault(
-            &lifetime,
-            "`lifetime` is shorter than two seconds, and tokens count whole ones",
-        );
-    } else if backdate.value + second >= lifetime.value {
-        fault(&backdate, "`backdate` leaves nothing of `lifetime`");
+        let place = format!("credentials.{}", name.value);
+        let mut read = Read::empty(&name.value, &name.at);
+        if let Some((kind, table, at)) = one_table(&place, table, at, &self.names(), problems) {
+            self.expand(&mut read, kind, &table, &at);
+            read.given = Some((table, at));
+        }
+        read
     }
-    (lifetime.value, backdate.value)
-}
 
-/// Reads the key that signs and checks that it is of the kind that the algorithm needs.
-fn key(reader: &Reader<'_>, algorithm: Algorithm, context: &Context<'_>) -> Option<SigningKey> {
-    let node = reader.node("key")?;
-    let place = format!("`key` in {}", reader.place());
-    let reference = preset::reference(&place, &node, context.problems)?;
-    let at = node.given.as_ref().unwrap_or(&node.at);
-    let resolved = match context
-        .store
-        .resolve(&reference, context.folder, Some(context.modes))
-    {
-        Ok(resolved) => resolved,
-        Err(error) => {
-            context
-                .problems
-                .fault(at, format!("{place}: {}", error.message), error.help);
-            return None;
-        }
-    };
-    if let Some(warning) = resolved.warning {
-        context.problems.warn(at, format!("{place}: {warning}"), "");
+    /// The same credential with other inputs, as a route's `with` gives them.
+    #[must_use]
+    pub fn variant(&self, of: &Read, with: &Table, at: &Span) -> Option<Read> {
+        let (table, given_at) = of.given.as_ref()?;
+        let mut table = table.clone();
+        table.lay(with, &[]);
+        let mut read = Read::empty(&of.name, at);
+        self.expand(&mut read, of.kind.clone(), &table, given_at);
+        read.variant = Some(show::inline(with));
+        Some(read)
     }
-    match SigningKey::parse(algorithm, &resolved.secret) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            context
-                .problems
-                .fault(at, format!("{place}: {reference}: {error}"), "");
-            None
-        }
-    }
-}
 
-fn placement(reader: &Reader<'_>) -> Option<Placement> {
-    let header = reader.parsed("header", |text| {
-        let name = HeaderName::try_from(text).map_err(|_| format!("`{text}` is no header name"))?;
-        if targets::is_ours(&name) {
-            return Err(format!("`{text}` is a header that the proxy itself sets"));
-        }
-        Ok(name)
-    })?;
-    let scheme = reader.parsed("scheme", |text| {
-        if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("`{text}` is not one word"))
-        }
-    })?;
-    Some(Placement {
-        header: header.value,
-        scheme: scheme.value,
-    })
-}
-
-/// The claims, which must be a table: a JWT's payload is an object (RFC 7519 section 7.2).
-fn claims(reader: &Reader<'_>, node: &Node) -> Option<Template> {
-    match &node.value {
-        Value::Table(_) => template(reader, node),
-        other => {
-            let message = format!("a table wanted, {} found", other.kind());
-            reader.fault(
-                "claims",
-                node,
-                &message,
-                "write [credentials.NAME.KIND.claims]",
-            );
-            None
-        }
-    }
-}
-
-fn template(reader: &Reader<'_>, node: &Node) -> Option<Template> {
-    Some(match &node.value {
-        Value::Text(text) => text_template(reader, node, text)?,
-        Value::Integer(number) => Template::Fixed((*number).into()),
-        Value::Float(number) => match serde_json::Number::from_f64(*number) {
-            Some(number) => Template::Fixed(Json::Number(number)),
-            None => {
-                reader.fault("claims", node, "JSON has no such number", "");
-                return None;
+    fn expand(&self, read: &mut Read, kind: String, table: &Table, at: &Span) {
+        let path = format!("credentials.{}.{kind}", read.name);
+        let expanded = match self.presets.iter().find(|preset| preset.name == kind) {
+            Some(preset) => preset.expand(&path, table, at, self.context),
+            None => Some(Expanded {
+                source: kind.clone(),
+                credential: Node {
+                    value: Value::Table(table.clone()),
+                    at: at.clone(),
+                    given: None,
+                },
+                target: Table::default(),
+            }),
+        };
+        read.kind = kind;
+        if let Some(Expanded {
+            source,
+            credential,
+            target,
+        }) = expanded
+        {
+            read.target = target;
+            read.config = sources::read(&source, &read.name, &path, &credential, self.context);
+            if let Some(config) = &read.config {
+                read.header = config.placement.header.clone();
             }
-        },
-        Value::Boolean(boolean) => Template::Fixed((*boolean).into()),
-        Value::List(items) => Template::List(
-            items
-                .iter()
-                .map(|item| template(reader, item))
-                .collect::<Option<_>>()?,
-        ),
-        Value::Table(table) => {
-            let members = table.entries.iter();
-            let members =
-                members.map(|entry| Some((entry.name.clone(), template(reader, &entry.node)?)));
-            Template::Object(members.collect::<Option<_>>()?)
+            read.expanded = Some((source, credential));
         }
-    })
+    }
 }
 
-fn text_template(reader: &Reader<'_>, node: &Node, text: &Text) -> Option<Template> {
-    let blank = |name: &str| {
-        let found = Blank::named(name);
-        if found.is_none() {
-            let help = "a token's blanks are `${now}`, `${expires}` and `${uuid}`; a literal `${` is written `$${`";
-            reader.fault(
-                "claims",
-                node,
-                &format!("there is no variable `{name}` here"),
-                help,
-            );
+impl Read {
+    fn empty(name: &str, at: &Span) -> Self {
+        Self {
+            name: name.to_owned(),
+            at: at.clone(),
+            kind: String::new(),
+            config: None,
+            header: http::header::AUTHORIZATION,
+            target: Table::default(),
+            expanded: None,
+            given: None,
+            variant: None,
         }
-        found
-    };
-    if let Some(name) = text.as_variable() {
-        return blank(name).map(Template::Blank);
     }
-    if let Some(literal) = text.as_literal() {
-        return Some(Template::Fixed(literal.into()));
-    }
-    let parts = text.pieces.iter().map(|piece| match piece {
-        Piece::Literal(text) => Some(Part::Literal(text.clone())),
-        Piece::Variable(name) => blank(name).map(Part::Blank),
-    });
-    parts.collect::<Option<_>>().map(Template::Text)
 }
 
 /// Notes credentials that are on no request: a typing error, as a rule.

@@ -435,6 +435,11 @@ pub static ROUTE: Section = Section {
             "true",
             "whether `path` is cut off before the request goes out",
         ),
+        optional(
+            "with",
+            Kind::Free,
+            "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`",
+        ),
         default(
             "encoded-slash",
             Kind::Word(&["refuse", "pass"]),
@@ -444,8 +449,18 @@ pub static ROUTE: Section = Section {
     ],
 };
 
-/// The keys that every credential takes, whatever its kind.
-pub static CREDENTIAL: &[&str] = &["lifetime", "renew-at", "sign", "placement"];
+/// The keys that every credential takes, whatever its kind: those of its source that are about its
+/// life and its way and not about the vendor.
+pub static CREDENTIAL: &[&str] = &[
+    "lifetime",
+    "renew-at",
+    "sign",
+    "placement",
+    "next-key",
+    "tls",
+    "connect",
+    "timeouts",
+];
 
 /// `[credentials.NAME.self-signed]`
 pub static SELF_SIGNED: Section = Section {
@@ -460,6 +475,11 @@ pub static SELF_SIGNED: Section = Section {
             "key",
             Kind::Secret,
             "the key that signs: PEM as SEC1, PKCS#1 or PKCS#8, DER, JWK, or for HS the shared secret",
+        ),
+        optional(
+            "next-key",
+            Kind::Secret,
+            "the key that follows: it signs once the other side refuses what the first has signed",
         ),
         required(
             "claims",
@@ -506,6 +526,341 @@ pub static SELF_SIGNED: Section = Section {
             Kind::Table(&PLACEMENT),
             "{}",
             "where the token goes",
+        ),
+    ],
+};
+
+/// `[credentials.NAME.exchange]`
+pub static EXCHANGE: Section = Section {
+    path: "credentials.NAME.exchange",
+    keys: &[
+        optional(
+            "url",
+            Kind::Texts,
+            "the token endpoint's https URL; several for a cluster",
+        ),
+        optional(
+            "discovery",
+            Kind::Text,
+            "in place of `url`: the issuer of an OpenID provider, or the URL of its discovery document",
+        ),
+        default(
+            "grant",
+            Kind::Word(&[
+                "none",
+                "client-credentials",
+                "jwt-bearer",
+                "password",
+                "refresh-token",
+            ]),
+            r#""client-credentials""#,
+            "what is traded (RFC 6749, RFC 7523); `none` for an endpoint that is not OAuth",
+        ),
+        default(
+            "client-authentication",
+            Kind::Word(&["none", "basic", "post", "private-key-jwt"]),
+            r#""none""#,
+            "how the client shows who it is; `private-key-jwt` sends the assertion, whatever it is signed with",
+        ),
+        optional("client-id", Kind::Identifier, "the client's id"),
+        optional("client-secret", Kind::Secret, "the client's secret"),
+        optional(
+            "user",
+            Kind::Identifier,
+            "the user's name, for the grant `password`",
+        ),
+        optional("password", Kind::Secret, "the user's password"),
+        optional(
+            "refresh-token",
+            Kind::Secret,
+            "a refresh token to begin with; one that an answer brings follows it",
+        ),
+        optional(
+            "scopes",
+            Kind::Texts,
+            "what is asked for, joined with spaces",
+        ),
+        optional(
+            "assertion",
+            Kind::Table(&ASSERTION),
+            "what is signed anew for each attempt",
+        ),
+        default(
+            "send",
+            Kind::Word(&["form", "json"]),
+            r#""form""#,
+            "how parameters are written",
+        ),
+        default(
+            "parameters",
+            Kind::Free,
+            "{}",
+            "further parameters; `${assertion}` is filled in",
+        ),
+        default("headers", Kind::TextTable, "{}", "further headers"),
+        default(
+            "token",
+            Kind::Text,
+            r#""/access_token""#,
+            "where the token is in the answer: a JSON pointer",
+        ),
+        optional(
+            "token-header",
+            Kind::Text,
+            "a header that has the token, looked at first",
+        ),
+        default(
+            "expires-in",
+            Kind::Text,
+            r#""/expires_in""#,
+            "where the token's life in seconds is in the answer: a JSON pointer",
+        ),
+        default(
+            "lifetime",
+            Kind::Duration,
+            r#""5m""#,
+            "how long a token lives of which neither the answer nor the token itself says it",
+        ),
+        default(
+            "renew-at",
+            Kind::Integer(10, 95),
+            "75",
+            "after how many percent of its life a token is renewed",
+        ),
+        default(
+            "placement",
+            Kind::Table(&PLACEMENT),
+            "{}",
+            "where the token goes",
+        ),
+        default(
+            "tls",
+            Kind::Table(&TARGET_TLS),
+            "{}",
+            "how the endpoint's certificate is verified",
+        ),
+        optional(
+            "connect",
+            Kind::Text,
+            "an address to connect to in place of the URL's name; the certificate is still verified for the name",
+        ),
+        default(
+            "timeouts",
+            Kind::Table(&CALL_TIMEOUTS),
+            "{}",
+            "how slow the endpoint may be",
+        ),
+        optional(
+            "next-key",
+            Kind::Secret,
+            "the assertion's key that follows: it signs once the endpoint refuses what the first has signed",
+        ),
+    ],
+};
+
+/// `assertion` of an exchange.
+pub static ASSERTION: Section = Section {
+    path: "credentials.NAME.exchange.assertion",
+    keys: &[
+        required(
+            "algorithm",
+            Kind::Text,
+            "how it is signed, as for self-signed tokens",
+        ),
+        required(
+            "key",
+            Kind::Secret,
+            "the key that signs, as for self-signed tokens",
+        ),
+        required(
+            "claims",
+            Kind::Free,
+            "its claims; with `discovery`, `${issuer-url}` and `${endpoint-url}` are filled in too",
+        ),
+        optional("kid", Kind::Identifier, "the key's id for its header"),
+        default(
+            "typ",
+            Kind::Text,
+            r#""JWT""#,
+            "the `typ` of its header; empty for none",
+        ),
+        default(
+            "lifetime",
+            Kind::Duration,
+            r#""60s""#,
+            "from its `${now}` to its `${expires}`",
+        ),
+        default(
+            "backdate",
+            Kind::Duration,
+            r#""5s""#,
+            "how far its `${now}` lies in the past, for an endpoint whose clock is behind",
+        ),
+    ],
+};
+
+/// `[credentials.NAME.login]`
+pub static LOGIN: Section = Section {
+    path: "credentials.NAME.login",
+    keys: &[
+        required(
+            "url",
+            Kind::Texts,
+            "the https URL that takes the login; several for a cluster",
+        ),
+        default(
+            "send",
+            Kind::Word(&["form", "json"]),
+            r#""form""#,
+            "how parameters are written",
+        ),
+        required(
+            "parameters",
+            Kind::Free,
+            "the parameters; `${secret-of-user}` is the password",
+        ),
+        required("password", Kind::Secret, "the user's password"),
+        default("headers", Kind::TextTable, "{}", "further headers"),
+        optional(
+            "token",
+            Kind::Text,
+            "where the token is in the answer: a JSON pointer; empty for a body that is the token",
+        ),
+        optional(
+            "token-header",
+            Kind::Text,
+            "a header that has the token, looked at first",
+        ),
+        optional(
+            "token-cookie",
+            Kind::Text,
+            "a cookie that has the token, looked at second",
+        ),
+        optional(
+            "expires-in",
+            Kind::Text,
+            "where the token's life in seconds is in the answer: a JSON pointer",
+        ),
+        optional(
+            "refresh-token",
+            Kind::Text,
+            "where a refresh token is in the answer: a JSON pointer",
+        ),
+        optional(
+            "refresh",
+            Kind::Table(&REFRESH),
+            "how to get the next token while the last one lives; if left out, by another login",
+        ),
+        default(
+            "lifetime",
+            Kind::Duration,
+            r#""5m""#,
+            "how long a token lives of which neither the answer nor the token itself says it",
+        ),
+        default(
+            "renew-at",
+            Kind::Integer(10, 95),
+            "75",
+            "after how many percent of its life a token is renewed",
+        ),
+        default(
+            "placement",
+            Kind::Table(&PLACEMENT),
+            "{}",
+            "where the token goes",
+        ),
+        default(
+            "tls",
+            Kind::Table(&TARGET_TLS),
+            "{}",
+            "how the certificate is verified",
+        ),
+        optional(
+            "connect",
+            Kind::Text,
+            "an address to connect to in place of the URL's name; the certificate is still verified for the name",
+        ),
+        default(
+            "timeouts",
+            Kind::Table(&CALL_TIMEOUTS),
+            "{}",
+            "how slow the endpoint may be",
+        ),
+    ],
+};
+
+/// `refresh` of a login.
+pub static REFRESH: Section = Section {
+    path: "credentials.NAME.login.refresh",
+    keys: &[
+        required(
+            "url",
+            Kind::Texts,
+            "the https URL that takes the refresh; several for a cluster",
+        ),
+        default(
+            "send",
+            Kind::Word(&["nothing", "form", "json"]),
+            r#""nothing""#,
+            "how parameters are written",
+        ),
+        default(
+            "parameters",
+            Kind::Free,
+            "{}",
+            "the parameters; `${refresh-token}` and `${live-token}` are filled in",
+        ),
+        default(
+            "bearer",
+            Kind::Boolean,
+            "true",
+            "whether the live token stands in `Authorization`",
+        ),
+    ],
+};
+
+/// `[credentials.NAME.static]`
+pub static STATIC: Section = Section {
+    path: "credentials.NAME.static",
+    keys: &[
+        required("token", Kind::Secret, "the token"),
+        default(
+            "lifetime",
+            Kind::Duration,
+            r#""1h""#,
+            "how long one is used before a command is run again; a new file is noticed at once",
+        ),
+        default(
+            "renew-at",
+            Kind::Integer(10, 95),
+            "75",
+            "after how many percent of that time",
+        ),
+        default(
+            "placement",
+            Kind::Table(&PLACEMENT),
+            "{}",
+            "where the token goes",
+        ),
+    ],
+};
+
+/// `timeouts` of a credential.
+pub static CALL_TIMEOUTS: Section = Section {
+    path: "credentials.NAME.KIND.timeouts",
+    keys: &[
+        default(
+            "connect",
+            Kind::Duration,
+            r#""5s""#,
+            "to look up the name and open a connection",
+        ),
+        default("tls", Kind::Duration, r#""5s""#, "to shake hands"),
+        default(
+            "total",
+            Kind::Duration,
+            r#""5s""#,
+            "for everything, to the last byte of the answer",
         ),
     ],
 };

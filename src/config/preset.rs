@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Context;
 use super::keys::{self, CREDENTIAL, PRESET};
 use super::problem::{Problems, Severity, Source, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
-use crate::credential::claims::Blank;
+use super::units;
+use crate::credential::template::Blank;
 use crate::secret::store::{Reference, Store};
 
 /// The presets that come with the program: name and text.
@@ -47,10 +49,18 @@ pub struct Input {
     pub kind: InputKind,
     /// Whether it must be given.
     pub required: bool,
-    /// What holds if it is left out.
+    /// What holds if it is left out; it may name the inputs before it.
     pub default: Option<Node>,
     /// What it is and where the operator finds it.
     pub doc: String,
+    /// Words that may be given, each with what it stands for.
+    choices: Vec<(String, String)>,
+    /// What a list is joined with to be one text.
+    join: Option<String>,
+    /// Whether it is put in in lower case.
+    lower: bool,
+    /// The input that is a JSON file with this one in it, and where in it.
+    inside: Option<(String, Vec<String>)>,
 }
 
 /// What an input takes.
@@ -66,6 +76,8 @@ pub enum InputKind {
     Integer,
     /// A list of strings.
     Texts,
+    /// A duration.
+    Duration,
     /// A reference to a key, a password or a shared secret.
     Secret,
     /// A table whose strings may name the other inputs.
@@ -91,6 +103,7 @@ struct Lint {
     shorter_than: Option<String>,
     contains: Option<String>,
     without: Option<String>,
+    longer_than: Option<Duration>,
     severity: Severity,
     say: String,
     help: String,
@@ -160,7 +173,7 @@ pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems)
 }
 
 /// The sources a preset can expand into, and a credential can be written out as.
-pub const SOURCES: [&str; 1] = ["self-signed"];
+pub const SOURCES: [&str; 4] = ["self-signed", "exchange", "login", "static"];
 
 impl Preset {
     fn parse(name: &str, shown: &str, text: &str, problems: &Problems) -> Option<Self> {
@@ -262,7 +275,7 @@ impl Preset {
             .partition(|entry| CREDENTIAL.contains(&entry.name.as_str()));
         self.note_unknown(path, &inputs, context.problems);
         let values = self.values(path, &inputs, at, context)?;
-        self.lint(&values, context.problems);
+        self.lint(&values, &common, context.problems);
         let mut credential = substitute(&self.credential, &values)?;
         let target = substitute(&self.target, &values)?;
         if let Value::Table(table) = &mut credential.value {
@@ -311,9 +324,19 @@ impl Preset {
         let mut is_complete = true;
         for input in &self.inputs {
             let entry = given.iter().find(|entry| entry.name == input.name);
+            let inside = input.inside.as_ref().and_then(|(file, pointers)| {
+                let file = given.iter().find(|entry| entry.name == *file)?;
+                pointed(&file.node, pointers)
+            });
             let node = match (entry, &input.default) {
                 (Some(entry), _) => input.accept(path, &entry.node, context),
-                (None, Some(default)) => Some(default.clone()),
+                (None, default) if inside.is_some() => {
+                    input.read_inside(path, inside.as_ref(), default.as_ref(), &values, context)
+                }
+                (None, Some(default)) => match substitute(default, &values) {
+                    Some(default) => input.accept(path, &default, context),
+                    None => continue,
+                },
                 (None, None) if !input.required => continue,
                 (None, None) => {
                     let message = format!("`{}` is missing in [{path}]", input.name);
@@ -331,9 +354,11 @@ impl Preset {
         is_complete.then_some(values)
     }
 
-    fn lint(&self, values: &HashMap<String, Node>, problems: &Problems) {
+    /// Lints look at inputs, and at the keys of the source that every credential takes.
+    fn lint(&self, values: &HashMap<String, Node>, common: &[&Entry], problems: &Problems) {
         for lint in &self.lints {
-            if let Some(node) = values.get(&lint.input)
+            let common = common.iter().find(|entry| entry.name == lint.input);
+            if let Some(node) = values.get(&lint.input).or_else(|| Some(&common?.node))
                 && lint.speaks_up(node, values)
             {
                 let at = node.given.as_ref().unwrap_or(&node.at);
@@ -352,6 +377,10 @@ impl Lint {
                 .get(other)
                 .is_some_and(|other| length(&texts) < length(&texts_of(other)))
         });
+        let is_longer = self.longer_than.is_none_or(|most| {
+            let given = texts.first().and_then(|text| units::duration(text).ok());
+            given.is_some_and(|given| given > most)
+        });
         let contains = self
             .contains
             .as_ref()
@@ -360,7 +389,7 @@ impl Lint {
             .without
             .as_ref()
             .is_none_or(|item| !texts.contains(item));
-        is_shorter && contains && lacks
+        is_shorter && is_longer && contains && lacks
     }
 }
 
@@ -390,11 +419,31 @@ impl Input {
                 if self.kind == InputKind::Label && !is_label(&literal) {
                     return fault(format!("`{literal}` is not one part of a host name"));
                 }
+                let text = match self.chosen(&literal) {
+                    Some(chosen) => Text {
+                        origin: text.origin,
+                        ..Text::literal(chosen)
+                    },
+                    None => {
+                        let known = self.choices.iter().map(|(word, _)| word.as_str());
+                        let message =
+                            format!("`{}` in [{path}]: `{literal}` is not a choice", self.name);
+                        context
+                            .problems
+                            .fault(&node.at, message, did_you_mean(&literal, known));
+                        return None;
+                    }
+                };
                 Some(Node {
                     value: Value::Text(text),
                     ..node.clone()
                 })
             }
+            (InputKind::Duration, Value::Text(text)) => match text.as_literal() {
+                Some(text) if units::duration(&text).is_ok() => Some(node.clone()),
+                _ => fault("a duration such as \"30s\" wanted".into()),
+            },
+            (InputKind::Duration, _) => wrong("a duration in quotes"),
             (InputKind::Url, Value::Text(text)) => match text.as_literal() {
                 Some(url) if url.starts_with("https://") => Some(node.clone()),
                 _ => fault("a URL that starts with https:// wanted".into()),
@@ -403,13 +452,66 @@ impl Input {
             (InputKind::Integer, Value::Integer(0..)) => Some(node.clone()),
             (InputKind::Integer, _) => wrong("a whole number from 0"),
             (InputKind::Texts, Value::List(items)) if items.iter().all(is_literal) => {
-                Some(node.clone())
+                let joined = self.join.as_ref().map(|join| {
+                    let items: Vec<String> = items.iter().map(interpolated).collect();
+                    Value::Text(Text::literal(items.join(join)))
+                });
+                let value = joined.unwrap_or_else(|| node.value.clone());
+                Some(Node {
+                    value,
+                    ..node.clone()
+                })
             }
             (InputKind::Texts, _) => wrong("a list of texts"),
             // Left as it stands: the source's own key reads it.
             (InputKind::Secret, _) => Some(node.clone()),
             (InputKind::Claims, Value::Table(_)) => Some(node.clone()),
             (InputKind::Claims, _) => wrong("a table"),
+        }
+    }
+
+    /// What a word stands for; `None` if there are choices and it is none of them. What a choice
+    /// stands for may be given itself, too.
+    fn chosen(&self, word: &str) -> Option<String> {
+        let word = if self.lower {
+            word.to_lowercase()
+        } else {
+            word.to_owned()
+        };
+        if self.choices.is_empty() || self.choices.iter().any(|(_, meaning)| *meaning == word) {
+            return Some(word);
+        }
+        self.choices
+            .iter()
+            .find(|(choice, _)| *choice == word)
+            .map(|(_, meaning)| meaning.clone())
+    }
+
+    /// Reads the input in the JSON file that has it. What has no text there is the default.
+    fn read_inside(
+        &self,
+        path: &str,
+        inside: Option<&Node>,
+        default: Option<&Node>,
+        values: &HashMap<String, Node>,
+        context: &Context<'_>,
+    ) -> Option<Node> {
+        let inside = inside?;
+        if self.kind == InputKind::Secret {
+            return Some(inside.clone());
+        }
+        let found = Problems::default();
+        let quietly = Context {
+            problems: &found,
+            ..*context
+        };
+        match self.accept(path, inside, &quietly) {
+            Some(node) => Some(node),
+            None if default.is_some() => self.accept(path, &substitute(default?, values)?, context),
+            None => {
+                context.problems.append(found);
+                None
+            }
         }
     }
 
@@ -426,6 +528,31 @@ impl Input {
         }
         Some(text)
     }
+}
+
+/// A reference to a JSON file, narrowed to a place in it.
+fn pointed(file: &Node, pointers: &[String]) -> Option<Node> {
+    let Value::Table(table) = &file.value else {
+        return None;
+    };
+    let mut table = table.clone();
+    table.get("file")?;
+    let text = |pointer: &String| Node {
+        value: Value::Text(Text::literal(pointer.clone())),
+        ..file.clone()
+    };
+    table.entries.push(Entry {
+        name: "pointer".into(),
+        name_at: file.at.clone(),
+        node: Node {
+            value: Value::List(pointers.iter().map(text).collect()),
+            ..file.clone()
+        },
+    });
+    Some(Node {
+        value: Value::Table(table),
+        ..file.clone()
+    })
 }
 
 fn is_literal(node: &Node) -> bool {
@@ -457,6 +584,7 @@ fn read_input(name: &Given<String>, reader: &Reader<'_>) -> Option<Input> {
         "url" => InputKind::Url,
         "integer" => InputKind::Integer,
         "texts" => InputKind::Texts,
+        "duration" => InputKind::Duration,
         "secret" => InputKind::Secret,
         _ => InputKind::Claims,
     };
@@ -467,6 +595,21 @@ fn read_input(name: &Given<String>, reader: &Reader<'_>) -> Option<Input> {
         default: reader.node("default"),
         // Its `${…}` is meant for the reader of the text.
         doc: reader.node("doc").map(|node| shown(&node))?,
+        choices: reader
+            .text_table("choices")
+            .into_iter()
+            .map(|(word, meaning)| (word.value, meaning.value))
+            .collect(),
+        join: reader.text("join").map(|given| given.value),
+        lower: reader.boolean("lower"),
+        inside: reader.text("in").map(|file| {
+            let pointers = reader
+                .texts("from")
+                .into_iter()
+                .map(|given| given.value)
+                .collect();
+            (file.value, pointers)
+        }),
     })
 }
 
@@ -502,6 +645,9 @@ fn read_lint(reader: &Reader<'_>) -> Option<Lint> {
         shorter_than: text("shorter-than"),
         contains: text("contains"),
         without: text("without"),
+        longer_than: reader
+            .parsed("longer-than", units::duration)
+            .map(|given| given.value),
         severity: match reader.word("level")?.value.as_str() {
             "fault" => Severity::Fault,
             _ => Severity::Warning,
@@ -693,14 +839,26 @@ pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option
         );
     };
     let reader = Reader::new(&keys::REFERENCE, place, table, &node.at, problems);
+    let pointers: Vec<String> = reader
+        .texts("pointer")
+        .into_iter()
+        .map(|given| given.value)
+        .collect();
+    let command: Vec<String> = reader
+        .texts("command")
+        .into_iter()
+        .map(|given| given.value)
+        .collect();
     let mut found = [
-        reader
-            .text("file")
-            .map(|given| Reference::File(given.value.into())),
+        reader.text("file").map(|given| Reference::File {
+            path: given.value.into(),
+            pointers,
+        }),
         reader.text("env").map(|given| Reference::Env(given.value)),
         reader
             .text("credential")
             .map(|given| Reference::Credential(given.value)),
+        (!command.is_empty()).then_some(Reference::Command(command)),
     ]
     .into_iter()
     .flatten();
@@ -708,7 +866,7 @@ pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option
         (Some(reference), None) => Some(reference),
         (Some(_), Some(_)) => fault(
             format!("{place} refers to two places"),
-            "keep one of file, env and credential",
+            "keep one of file, env, credential and command",
         ),
         // An unknown key has been noted already.
         (None, _) if !table.entries.is_empty() => None,

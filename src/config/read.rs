@@ -124,6 +124,12 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
+    /// Whether the section has a key of that name at all.
+    #[must_use]
+    pub fn declares(&self, name: &str) -> bool {
+        self.section.key(name).is_some()
+    }
+
     /// Whether the key is there.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::tree::{Node, Piece, Text, Value};
+use super::tree::{Node, Piece, Table, Text, Value};
 use super::{credentials, listeners, targets, units};
 use crate::router::Rule;
 use crate::tls::Authority;
@@ -188,13 +188,7 @@ fn value(node: &Node) -> String {
                 items.iter().map(value).collect::<Vec<_>>().join(", ")
             )
         }
-        Value::Table(table) => {
-            let members = table
-                .entries
-                .iter()
-                .map(|it| format!("{} = {}", it.name, value(&it.node)));
-            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
-        }
+        Value::Table(table) => inline(table),
     }
 }
 
@@ -213,6 +207,16 @@ fn show_text(text: &Text) -> String {
         }
     }
     quoted(&shown)
+}
+
+/// A table in one line.
+#[must_use]
+pub fn inline(table: &Table) -> String {
+    let members = table
+        .entries
+        .iter()
+        .map(|it| format!("{} = {}", it.name, value(&it.node)));
+    format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
 }
 
 fn quoted(text: &str) -> String {

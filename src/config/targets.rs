@@ -1,12 +1,13 @@
 //! `[targets.NAME]` and its routes.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::uri::Uri;
 use http::{HeaderName, HeaderValue, Method, header};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use std::net::SocketAddr;
 
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
@@ -21,6 +22,7 @@ use crate::respond;
 use crate::router::Rule;
 use crate::tls::{Authority, Verification};
 use crate::upstream::Timeouts;
+use crate::url::Url;
 
 /// A target as it was read.
 #[derive(Debug)]
@@ -50,37 +52,58 @@ pub struct RouteRead {
     pub target_name: String,
 }
 
-/// What a URL says of a target.
-#[derive(Clone, Debug)]
-struct Location {
-    server_name: ServerName<'static>,
-    host: String,
-    port: u16,
-    /// The `Host` of requests.
-    authority: HeaderValue,
-    base: String,
-}
-
 /// What the targets are read with.
 struct Around<'a> {
+    kinds: credentials::Kinds<'a>,
     credentials: &'a [credentials::Read],
+    /// Credentials that routes have made of others, in the order of their first use.
+    variants: &'a RefCell<Vec<credentials::Read>>,
     listeners: &'a [listeners::Read],
     pseudonym: Pseudonym,
     context: &'a Context<'a>,
 }
 
-/// Reads all of them.
+impl Around<'_> {
+    /// The place of a credential among all, of a variant behind those of the file.
+    fn index_of(
+        &self,
+        credential: &credentials::Read,
+        with: Option<(&Table, &Span)>,
+    ) -> Option<usize> {
+        let Some((with, at)) = with else {
+            return self
+                .credentials
+                .iter()
+                .position(|other| other.name == credential.name);
+        };
+        let variant = self.kinds.variant(credential, with, at)?;
+        let mut variants = self.variants.borrow_mut();
+        let is_same = |other: &credentials::Read| {
+            other.name == variant.name && other.variant == variant.variant
+        };
+        let place = variants.iter().position(is_same).unwrap_or_else(|| {
+            variants.push(variant);
+            variants.len() - 1
+        });
+        Some(self.credentials.len() + place)
+    }
+}
+
+/// Reads all of them. Gives the variants of credentials that their routes ask for, too.
 pub fn read(
     root: &Reader<'_>,
+    kinds: credentials::Kinds<'_>,
     credentials: &[credentials::Read],
     listeners: &[listeners::Read],
-    context: &Context<'_>,
-) -> Vec<Read> {
+) -> (Vec<Read>, Vec<credentials::Read>) {
+    let variants = RefCell::default();
     let around = Around {
+        kinds,
         credentials,
+        variants: &variants,
         listeners,
         pseudonym: Pseudonym::draw(),
-        context,
+        context: kinds.context,
     };
     let targets: Vec<Read> = root
         .entries("targets")
@@ -92,7 +115,7 @@ pub fn read(
         let help = "write [targets.NAME] with a url, or with the credential of a preset";
         root.problems().fault(root.at(), "there is no target", help);
     }
-    targets
+    (targets, variants.into_inner())
 }
 
 fn read_one(
@@ -120,8 +143,8 @@ fn read_one(
     }
     let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
     let location = reader.parsed("url", location);
-    let changes = changes(&reader, "headers");
-    let answers = changes_with(&reader, "response-headers", credential);
+    let changes_to_requests = changes(&reader, "headers");
+    let answers = changes(&reader, "response-headers");
     let target = location.as_ref().and_then(|location| {
         let endpoint = endpoint(&reader, &location.value, around.context)?;
         let (timeouts, credential_timeout) = timeouts(&reader)?;
@@ -138,26 +161,21 @@ fn read_one(
         prepare(
             &reader,
             &location.value,
-            changes,
+            changes_to_requests,
             credential,
             &around.pseudonym,
         )
     });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
-        credential: credential.and_then(|it| {
-            around
-                .credentials
-                .iter()
-                .position(|other| other.name == it.name)
-        }),
+        credential: credential.and_then(|it| around.index_of(it, None)),
         outgoing,
     });
     Read {
         name: name.value.clone(),
         credential: credential.map(|it| it.name.clone()),
         target,
-        routes: routes(&reader, name, config.as_ref(), around),
+        routes: routes(&reader, name, config.as_ref(), credential, around),
         url: reader
             .text("url")
             .map(|given| given.value)
@@ -206,58 +224,28 @@ fn credential<'a>(
     found
 }
 
-/// Takes a URL apart. Only https: a token is sent over nothing else.
-fn location(text: &str) -> Result<Location, String> {
-    let bad = |why: &str| format!("`{text}` is not a target's URL: {why}");
-    let uri: Uri = text.parse().map_err(|_| bad("it is no URL at all"))?;
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") => return Err(bad("a token is never sent in the clear; use https")),
-        _ => return Err(bad("it does not start with https://")),
-    }
-    let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
-    if authority.as_str().contains('@') {
-        return Err(bad(
-            "it has a user name in it; that is what credentials are for",
+/// A target's URL, which each request brings its own query to.
+fn location(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text)?;
+    if url.target.query().is_some() {
+        return Err(format!(
+            "`{text}` is not a target's URL: it has a query, and each request brings its own"
         ));
     }
-    if uri.query().is_some() || text.contains('#') {
-        return Err(bad(
-            "it has a query or a fragment, and each request brings its own",
-        ));
-    }
-    let host = authority.host().to_ascii_lowercase();
-    let bare = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let server_name = ServerName::try_from(bare.clone())
-        .map_err(|_| bad("its host is neither name nor address"))?;
-    let port = authority.port_u16();
-    let shown = port
-        .filter(|port| *port != 443)
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
-    let authority =
-        HeaderValue::try_from(format!("{host}{shown}")).map_err(|_| bad("its host is no name"))?;
-    let base = uri.path().trim_end_matches('/').to_owned();
-    Ok(Location {
-        server_name,
-        host: bare,
-        port: port.unwrap_or(443),
-        authority,
-        base,
-    })
+    Ok(url)
 }
 
-fn endpoint(reader: &Reader<'_>, location: &Location, context: &Context<'_>) -> Option<Endpoint> {
-    let connect = reader.parsed("connect", |text| {
-        let with_port = text.parse().or_else(|_| {
-            let alone = text.trim_start_matches('[').trim_end_matches(']').parse();
-            alone.map(|address| std::net::SocketAddr::new(address, location.port))
-        });
-        with_port.map_err(|_| format!("`{text}` is no IP address with an optional port"))
+/// An IP address, with or without a port.
+pub(super) fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    let with_port = text.parse().or_else(|_| {
+        let alone = text.trim_start_matches('[').trim_end_matches(']').parse();
+        alone.map(|address| SocketAddr::new(address, port))
     });
+    with_port.map_err(|_| format!("`{text}` is no IP address with an optional port"))
+}
+
+fn endpoint(reader: &Reader<'_>, location: &Url, context: &Context<'_>) -> Option<Endpoint> {
+    let connect = reader.parsed("connect", |text| address(text, location.port));
     if reader.has("connect") && connect.is_none() {
         return None;
     }
@@ -275,7 +263,8 @@ fn endpoint(reader: &Reader<'_>, location: &Location, context: &Context<'_>) -> 
     })
 }
 
-fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
+/// Whom a connection trusts, from the `tls` table.
+pub(super) fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
     let names = reader.table("tls", |it| it.texts("ca"))?;
     if names.is_empty() {
         let help = "leave it out for the machine's own authorities, or name a PEM file";
@@ -331,17 +320,8 @@ fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, std::time::Duration)> {
 
 type Changes = (Vec<HeaderName>, Vec<(HeaderName, HeaderValue)>);
 
-fn changes(reader: &Reader<'_>, name: &str) -> Changes {
-    changes_with(reader, name, None)
-}
-
 /// Headers to remove and to set. Never one that the proxy itself answers for.
-fn changes_with(
-    reader: &Reader<'_>,
-    name: &str,
-    credential: Option<&credentials::Read>,
-) -> Changes {
-    let _ = credential;
+fn changes(reader: &Reader<'_>, name: &str) -> Changes {
     let header = |given: &Given<String>| {
         let noted = |message: String| {
             reader.problems().note(
@@ -395,7 +375,7 @@ pub fn is_ours(name: &HeaderName) -> bool {
 
 fn prepare(
     reader: &Reader<'_>,
-    location: &Location,
+    location: &Url,
     (remove, set): Changes,
     credential: Option<&credentials::Read>,
     pseudonym: &Pseudonym,
@@ -424,7 +404,7 @@ fn prepare(
     });
     Some(outgoing::Config {
         host: location.authority.clone(),
-        base: location.base.clone(),
+        base: location.target.path().trim_end_matches('/').to_owned(),
         strip: 0,
         encoded_slash: false,
         refuse: refuse.collect(),
@@ -444,30 +424,47 @@ fn routes(
     reader: &Reader<'_>,
     name: &Given<String>,
     config: Option<&plan::Route>,
+    credential: Option<&credentials::Read>,
     around: &Around<'_>,
 ) -> Vec<RouteRead> {
-    let route = |rule: Rule, strip: bool, encoded_slash: bool, at: &Span| RouteRead {
-        route: config.map(|config| {
-            let mut config = config.clone();
-            config.outgoing.strip = if strip { rule.path.len() } else { 0 };
-            config.outgoing.encoded_slash = encoded_slash;
-            config
-        }),
-        rule,
-        at: at.clone(),
-        target_name: name.value.clone(),
-    };
     if !reader.has("routes") {
         let rule = Rule {
             path: format!("/{}", name.value),
             ..Rule::default()
         };
-        return vec![route(rule, true, false, &name.at)];
+        let mut route = config.cloned();
+        if let Some(route) = &mut route {
+            route.outgoing.strip = rule.path.len();
+        }
+        return vec![RouteRead {
+            rule,
+            route,
+            at: name.at.clone(),
+            target_name: name.value.clone(),
+        }];
     }
     let routes = reader.tables("routes", |it| {
         let rule = rule(it, around)?;
         let passes_slashes = it.word("encoded-slash")?.value == "pass";
-        Some(route(rule, it.boolean("strip"), passes_slashes, it.at()))
+        let mut route = config.cloned();
+        if let Some(route) = &mut route {
+            route.outgoing.strip = if it.boolean("strip") {
+                rule.path.len()
+            } else {
+                0
+            };
+            route.outgoing.encoded_slash = passes_slashes;
+            if it.has("with") {
+                route.credential = Some(with(it, credential, around)?);
+            }
+        }
+        let at = it.at().clone();
+        Some(RouteRead {
+            rule,
+            route,
+            at,
+            target_name: name.value.clone(),
+        })
     });
     if routes.is_empty() {
         let message = format!(
@@ -481,6 +478,30 @@ fn routes(
         );
     }
     routes.into_iter().flatten().collect()
+}
+
+/// The variant of the target's credential that a route asks for.
+fn with(
+    reader: &Reader<'_>,
+    credential: Option<&credentials::Read>,
+    around: &Around<'_>,
+) -> Option<usize> {
+    let node = reader.node("with")?;
+    let Value::Table(table) = &node.value else {
+        reader.fault(
+            "with",
+            &node,
+            "a table wanted",
+            "write with = { user = 456 }",
+        );
+        return None;
+    };
+    let Some(credential) = credential else {
+        let message = "the target has no credential that could be changed";
+        reader.fault("with", &node, message, "");
+        return None;
+    };
+    around.index_of(credential, Some((table, &node.at)))
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {

@@ -1,6 +1,8 @@
 //! Where a token stands while it is good: written by the control thread, read by the workers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use http::HeaderValue;
@@ -13,6 +15,8 @@ use crate::clock::{Clock, Moment};
 pub struct Token {
     /// The whole header value, marked as sensitive.
     pub value: HeaderValue,
+    /// When it came.
+    pub minted: Moment,
     /// From then on it must not be used.
     pub end: Moment,
     /// From then on the next one is due.
@@ -43,6 +47,21 @@ impl State {
     }
 }
 
+/// What became of a token that a target has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is forgotten, and the next one is on its way.
+    Forgotten,
+    /// Another one has already taken its place.
+    Replaced,
+    /// It is too new for another one to be any better: the target refuses what we can get.
+    TooSoon,
+}
+
+/// How long after a renewal a 401 renews nothing: a target that refuses every token would have one
+/// minted for each request.
+const TRUSTED: Duration = Duration::from_secs(30);
+
 /// The cell itself.
 #[derive(Debug)]
 pub struct Cell {
@@ -51,6 +70,7 @@ pub struct Cell {
     attempts: watch::Sender<u64>,
     /// Wakes the renewal when a request needs a token now.
     wanted: Notify,
+    demanded: AtomicBool,
 }
 
 impl Default for Cell {
@@ -59,6 +79,7 @@ impl Default for Cell {
             state: Arc::new(ArcSwap::from_pointee(State::default())),
             attempts: watch::Sender::new(0),
             wanted: Notify::new(),
+            demanded: AtomicBool::new(false),
         }
     }
 }
@@ -81,6 +102,45 @@ impl Cell {
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
+    /// A target has refused this header value. Forgets the token that it is made of, and no newer
+    /// one: of all the requests that were under way with it, the first has it renewed.
+    pub fn refuse(&self, value: &HeaderValue, now: Moment) -> Refused {
+        let is_it = |token: &Arc<Token>| token.value.as_bytes() == value.as_bytes();
+        let mut refused = Refused::Replaced;
+        self.state.rcu(|state| match &state.token {
+            Some(token) if is_it(token) && !token.minted.after(TRUSTED).reached(now) => {
+                refused = Refused::TooSoon;
+                Arc::clone(state)
+            }
+            Some(token) if is_it(token) => {
+                refused = Refused::Forgotten;
+                Arc::new(State {
+                    token: None,
+                    failure: None,
+                })
+            }
+            _ => {
+                refused = Refused::Replaced;
+                Arc::clone(state)
+            }
+        });
+        if refused == Refused::Forgotten {
+            self.wanted.notify_one();
+        }
+        refused
+    }
+
+    /// Has the next token got now, whatever the present one is worth.
+    pub fn demand(&self) {
+        self.demanded.store(true, Ordering::Release);
+        self.wanted.notify_one();
+    }
+
+    /// Whether there was such a demand since the last call.
+    pub fn take_demand(&self) -> bool {
+        self.demanded.swap(false, Ordering::Acquire)
+    }
+
     /// What is known now.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
@@ -94,6 +154,14 @@ impl Cell {
             state: Cache::new(Arc::clone(&self.state)),
             own: None,
         }
+    }
+
+    /// Whether no token and no failure is known: the last token was forgotten, or there was none
+    /// yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.load();
+        state.token.is_none() && state.failure.is_none()
     }
 
     /// Waits for the attempt under way, or the next one.

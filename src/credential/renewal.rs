@@ -3,46 +3,91 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::Failure;
-use super::{Credential, RETRY, chain};
+use http::StatusCode;
+
+use super::call::Tools;
+use super::cell::{Failure, Token};
+use super::{Credential, Memory, MintError, Source, chain};
+use crate::backoff::{Backoff, between};
+use crate::clock::Moment;
+use crate::secret::material::Material;
 
 /// How much earlier than due a renewal may come, in percent of the token's life: several processes
 /// with the same credential shall not all renew in the same second.
-const JITTER: u32 = 5;
+const JITTER: f64 = 5.0;
+
+/// How often the files of secrets are looked at. They are few, and looking costs a system call.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long after a refused password it is tried once more, and how long after that: directories
+/// lock an account after a few wrong passwords, and the password in our file stays as wrong as it
+/// is until somebody changes it.
+const SECOND_TRY: Duration = Duration::from_secs(60);
+const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 
 /// Keeps a credential's token fresh for as long as the task lives.
-pub async fn keep(credential: Arc<Credential>) {
+pub async fn keep(credential: Arc<Credential>, tools: Tools) {
+    let mut memory = Memory::default();
+    let mut patience = Patience::default();
     loop {
-        let now = credential.clock.now();
-        let outcome = credential.mint().map_err(|error| Failure {
-            reason: chain(&error),
-            until: now.after(RETRY),
-        });
-        let due = match &outcome {
-            Ok(token) => token.renew_at,
-            Err(failure) => failure.until,
-        };
-        match &outcome {
-            Ok(token) => tracing::debug!(
+        if credential.cell.is_empty() {
+            // Refused by the target: it is not to be refreshed but to be replaced.
+            memory.forget();
+        }
+        run_commands(&credential).await;
+        let outcome = credential.mint(&mut memory, &tools).await;
+        let due = publish(&credential, outcome, &mut patience);
+        if wait_until_due(&credential, due).await == Woken::Demanded {
+            patience = Patience::default();
+        }
+    }
+}
+
+fn publish(
+    credential: &Credential,
+    outcome: Result<Token, MintError>,
+    patience: &mut Patience,
+) -> Moment {
+    let now = credential.clock.now();
+    match outcome {
+        Ok(token) => {
+            let due = token.renew_at;
+            patience.succeed();
+            tracing::debug!(
                 credential = credential.name(),
                 life = ?token.end.left(now),
                 "has a new token"
-            ),
-            Err(failure) => tracing::error!(
-                credential = credential.name(),
-                reason = failure.reason,
-                "could not get a token"
-            ),
+            );
+            credential.cell.publish(Ok(token));
+            due
         }
-        credential.cell.publish(outcome);
-        wait_until_due(&credential, due).await;
+        Err(error) => {
+            let wait = patience.fail(&error, &credential.config.source);
+            let (until, reason) = (now.after(wait), chain(&error));
+            patience.report(credential.name(), &reason, wait);
+            credential.cell.publish(Err(Failure { reason, until }));
+            until
+        }
     }
+}
+
+/// Why the wait for the next attempt is over.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Due,
+    Demanded,
 }
 
 /// Sleeps until the next token is due. A request that wants one wakes it, and it looks at the
 /// clock again: what was due during a suspend is done now.
-async fn wait_until_due(credential: &Credential, due: crate::clock::Moment) {
-    while !due.reached(credential.clock.now()) {
+async fn wait_until_due(credential: &Credential, due: Moment) -> Woken {
+    loop {
+        if credential.cell.take_demand() {
+            return Woken::Demanded;
+        }
+        if due.reached(credential.clock.now()) || credential.cell.is_empty() {
+            return Woken::Due;
+        }
         tokio::select! {
             () = credential.clock.sleep_until(due) => {}
             () = credential.cell.is_wanted() => {}
@@ -50,11 +95,182 @@ async fn wait_until_due(credential: &Credential, due: crate::clock::Moment) {
     }
 }
 
+/// How long to wait after a failure, by what kind of failure it was.
+#[derive(Debug, Default)]
+struct Patience {
+    backoff: Backoff,
+    refusals: u32,
+    /// What was said last, so that a failure that goes on is said once.
+    reported: Option<String>,
+}
+
+impl Patience {
+    fn succeed(&mut self) {
+        *self = Self::default();
+    }
+
+    fn fail(&mut self, error: &MintError, source: &Source) -> Duration {
+        match error {
+            // Trying again costs an endpoint nothing that cannot be reached, and it is to be back
+            // in service within two seconds.
+            MintError::Call(error) if error.is_unreachable() => {
+                Duration::from_secs_f64(between(1.0, 1.5))
+            }
+            MintError::Throttled { after: Some(after) } => self.backoff.fail().max(*after),
+            MintError::Refused { status, .. } if has_password(source) && is_final(*status) => {
+                self.refusals += 1;
+                if self.refusals == 1 {
+                    SECOND_TRY
+                } else {
+                    LATER_TRIES
+                }
+            }
+            MintError::Refused { .. } => {
+                // Perhaps the other side has changed over to the next key.
+                if let Some(keys) = assertion_keys(source) {
+                    keys.change_over();
+                }
+                self.backoff.fail()
+            }
+            _ => self.backoff.fail(),
+        }
+    }
+
+    fn report(&mut self, credential: &str, reason: &str, wait: Duration) {
+        if self.reported.as_deref() == Some(reason) {
+            tracing::debug!(credential, reason, ?wait, "still has no new token");
+            return;
+        }
+        tracing::error!(credential, reason, ?wait, "could not get a token");
+        self.reported = Some(reason.to_owned());
+    }
+}
+
+fn is_final(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    )
+}
+
+/// Whether a source sends a person's password, which a directory may lock.
+fn has_password(source: &Source) -> bool {
+    match source {
+        Source::Login(_) => true,
+        Source::Exchange(exchange) => exchange.password.is_some(),
+        Source::SelfSigned(_) | Source::Static(_) => false,
+    }
+}
+
+fn assertion_keys(source: &Source) -> Option<&super::self_signed::Keys> {
+    match source {
+        Source::SelfSigned(source) => Some(&source.keys),
+        Source::Exchange(exchange) => exchange.assertion.as_ref().map(|it| &it.keys),
+        Source::Login(_) | Source::Static(_) => None,
+    }
+}
+
+/// A secret of any kind, as what keeps it up to date.
+trait Kept: Sync {
+    fn is_command(&self) -> bool;
+    fn refresh(&self) -> Result<bool, String>;
+    fn run(&self) -> Result<(), String>;
+}
+
+impl<T: Send + Sync> Kept for Material<T> {
+    fn is_command(&self) -> bool {
+        Self::is_command(self)
+    }
+    fn refresh(&self) -> Result<bool, String> {
+        Self::refresh(self)
+    }
+    fn run(&self) -> Result<(), String> {
+        Self::run(self)
+    }
+}
+
+/// Every secret of a source.
+fn secrets(source: &Source) -> Vec<&dyn Kept> {
+    let mut all: Vec<&dyn Kept> = Vec::new();
+    for key in assertion_keys(source)
+        .into_iter()
+        .flat_map(super::self_signed::Keys::all)
+    {
+        all.push(key);
+    }
+    match source {
+        Source::Exchange(exchange) => all.extend(exchange.secrets().map(|it| it as &dyn Kept)),
+        Source::Login(login) => all.push(&login.password),
+        Source::Static(source) => all.push(&source.token),
+        Source::SelfSigned(_) => {}
+    }
+    all
+}
+
+/// Reads secrets again whose files have changed, for as long as the task lives, and has the next
+/// token got with them at once. What cannot be read, a file that is half written above all, leaves
+/// the one before in use.
+pub async fn watch(credential: Arc<Credential>) {
+    let mut reported = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let looking = Arc::clone(&credential);
+        let outcome = tokio::task::spawn_blocking(move || reread(&looking.config.source)).await;
+        match outcome {
+            Ok(Ok(true)) => {
+                tracing::info!(credential = credential.name(), "has a new secret");
+                reported = None;
+                credential.cell.demand();
+            }
+            Ok(Err(reason)) if reported.as_ref() != Some(&reason) => {
+                tracing::error!(
+                    credential = credential.name(),
+                    reason,
+                    "cannot read a secret that has changed; the one before stays in use"
+                );
+                reported = Some(reason);
+            }
+            Ok(Ok(false) | Err(_)) | Err(_) => {}
+        }
+    }
+}
+
+/// Has commands run that write a secret: before each attempt, for nothing tells when they would
+/// write another one.
+async fn run_commands(credential: &Arc<Credential>) {
+    if !secrets(&credential.config.source)
+        .iter()
+        .any(|it| it.is_command())
+    {
+        return;
+    }
+    let running = Arc::clone(credential);
+    let run = move || {
+        let secrets = secrets(&running.config.source);
+        secrets
+            .iter()
+            .filter(|it| it.is_command())
+            .try_for_each(|it| it.run())
+    };
+    if let Ok(Err(reason)) = tokio::task::spawn_blocking(run).await {
+        tracing::error!(
+            credential = credential.name(),
+            reason,
+            "cannot get a secret"
+        );
+    }
+}
+
+/// Reads what has changed. Whether anything has.
+fn reread(source: &Source) -> Result<bool, String> {
+    let mut is_new = false;
+    for secret in secrets(source).iter().filter(|it| !it.is_command()) {
+        is_new |= secret.refresh()?;
+    }
+    Ok(is_new)
+}
+
 /// After which part of its life a token is renewed: the given percentage, less some jitter.
 pub(super) fn due_after(life: Duration, percent: u32) -> Duration {
-    let random = getrandom::u32().unwrap_or(0);
-    // In thousandths of the life, so that short lives are jittered too.
-    let early = random % (JITTER * 10 + 1);
-    let thousandths = (percent * 10).saturating_sub(early);
-    life.mul_f64(f64::from(thousandths) / 1000.0)
+    life.mul_f64((f64::from(percent) - between(0.0, JITTER)).max(0.0) / 100.0)
 }

@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -34,22 +36,61 @@ pub enum Modes {
 /// A reference to a text that does not stand in the configuration itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// The content of a file.
-    File(PathBuf),
+    /// The content of a file, or the text at a JSON pointer (RFC 6901) in it. Several pointers are
+    /// tried in order.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it; empty for all of it.
+        pointers: Vec<String>,
+    },
     /// The value of an environment variable.
     Env(String),
     /// A credential that systemd hands over.
     Credential(String),
+    /// What a program writes to its standard output.
+    Command(Vec<String>),
+}
+
+impl Reference {
+    /// The whole content of a file.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File {
+            path: path.into(),
+            pointers: Vec::new(),
+        }
+    }
 }
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{{ file = \"{}\" }}", path.display()),
+            Self::File { path, pointers } if pointers.is_empty() => {
+                write!(f, "{{ file = \"{}\" }}", path.display())
+            }
+            Self::File { path, pointers } => {
+                write!(
+                    f,
+                    "{{ file = \"{}\", pointer = {pointers:?} }}",
+                    path.display()
+                )
+            }
+            Self::Command(words) => write!(f, "{{ command = {words:?} }}"),
             Self::Env(name) => write!(f, "{{ env = \"{name}\" }}"),
             Self::Credential(name) => write!(f, "{{ credential = \"{name}\" }}"),
         }
     }
+}
+
+/// What a file was, as far as one can tell without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Not the time of its content, which anybody may set, but that of its last change at all.
+    changed: (i64, i64),
 }
 
 /// What was read.
@@ -78,6 +119,23 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
 }
 
 impl Store {
+    /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
+    /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What is no
+    /// file never changes while the process runs, except for commands, which always may have.
+    #[must_use]
+    pub fn stamp(&self, reference: &Reference, folder: &Path) -> Option<Stamp> {
+        let (Self::Disk, Reference::File { path, .. }) = (self, reference) else {
+            return None;
+        };
+        let metadata = std::fs::metadata(folder.join(path)).ok()?;
+        Some(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
     /// Reads a text that is no secret: a certificate, a preset.
     ///
     /// # Errors
@@ -102,9 +160,14 @@ impl Store {
         judged: Option<Modes>,
     ) -> Result<Resolved, Unresolved> {
         let (bytes, warning) = match reference {
-            Reference::File(path) => {
+            Reference::File { path, pointers } => {
                 let path = folder.join(path);
                 let (bytes, mode) = self.read(&path)?;
+                let bytes = if pointers.is_empty() {
+                    bytes
+                } else {
+                    point(bytes, pointers, &path)?
+                };
                 let warning = match (judged, mode) {
                     (Some(modes), Some(mode)) => judge(&path, mode, modes)?,
                     _ => None,
@@ -113,6 +176,7 @@ impl Store {
             }
             Reference::Env(name) => (environment(name)?, None),
             Reference::Credential(name) => (self.credential(name)?, None),
+            Reference::Command(words) => (run(words, folder)?, None),
         };
         let secret = without_newline(bytes);
         if secret.expose().is_empty() {
@@ -225,6 +289,90 @@ fn judge(path: &Path, mode: u32, modes: Modes) -> Result<Option<String>, Unresol
             );
             Err(unresolved(message, help))
         }
+    }
+}
+
+/// The first text that one of the pointers leads to.
+fn point(bytes: Vec<u8>, pointers: &[String], path: &Path) -> Result<Vec<u8>, Unresolved> {
+    let bytes = Secret::new(bytes);
+    let shown = path.display();
+    let json: serde_json::Value = serde_json::from_slice(bytes.expose()).map_err(|error| {
+        unresolved(
+            format!(
+                "{shown} is not JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
+            "",
+        )
+    })?;
+    let texts = pointers
+        .iter()
+        .filter_map(|pointer| json.pointer(pointer)?.as_str());
+    let found = texts.map(str::to_owned).find(|text| !text.is_empty());
+    found.map(String::into_bytes).ok_or_else(|| {
+        let pointers: Vec<&str> = pointers.iter().map(String::as_str).collect();
+        unresolved(
+            format!("{shown} has no text at {}", pointers.join(" or ")),
+            "is it the right file?",
+        )
+    })
+}
+
+/// How long a program may take to write a secret.
+const COMMAND: Duration = Duration::from_secs(5);
+
+/// Runs a program and takes what it writes to its standard output. Blocks until it is done, so it
+/// is not called where requests are served.
+fn run(words: &[String], folder: &Path) -> Result<Vec<u8>, Unresolved> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(unresolved(
+            "the command is empty",
+            "name a program and its arguments",
+        ));
+    };
+    let failed = |why: String| unresolved(format!("the command `{program}` {why}"), "");
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        })
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| failed("has no output".into()))?;
+    // Read on a thread of its own: a program that neither writes nor ends must not be waited for.
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::with_capacity(4096);
+        let read = output
+            .take(LARGEST + 1)
+            .read_to_end(&mut bytes)
+            .map(|_| bytes);
+        let _ = done.send(read);
+    });
+    let read = is_done.recv_timeout(COMMAND);
+    if read.is_err() {
+        let _ = child.kill();
+    }
+    let status = child
+        .wait()
+        .map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+    match read {
+        Err(_) => Err(failed(format!("takes longer than {} s", COMMAND.as_secs()))),
+        Ok(Err(error)) => Err(failed(format!("cannot be read from: {error}"))),
+        Ok(Ok(_)) if !status.success() => Err(failed(format!("fails: {status}"))),
+        Ok(Ok(bytes)) if bytes.len() as u64 > LARGEST => {
+            Err(failed("writes more than 1 MiB".into()))
+        }
+        Ok(Ok(bytes)) => Ok(bytes),
     }
 }
 

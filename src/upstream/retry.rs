@@ -2,20 +2,22 @@
 //!
 //! A connection that was free may have been closed by the other side at the very moment it is
 //! used. A request of which nothing was written is sent again on another connection, whatever its
-//! method. One that was written is sent again only if it is idempotent and has no body (RFC 9110
-//! section 9.2.2), and only once, on a connection of its own.
+//! method. One that was written is sent again only if it is idempotent (RFC 9110 section 9.2.2) and its
+//! body is empty or kept, and only once, on a connection of its own.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Method, Request, Response};
-use http_body::Body;
+use http::{Method, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
 use super::pool::{Lease, Pool};
 use crate::body::{Progress, RequestBody};
+use crate::outgoing::{Authorized, Repeatable};
+
+type Answered = (Response<Incoming>, Lease, Option<Repeatable<RequestBody>>);
 
 /// Sends a request and waits for the head of the answer.
 ///
@@ -24,16 +26,18 @@ use crate::body::{Progress, RequestBody};
 /// What went wrong in the last attempt.
 pub(super) async fn send(
     pool: &Rc<Pool>,
-    mut request: Request<RequestBody>,
+    mut request: Authorized<RequestBody>,
     first_byte: Duration,
-) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+) -> Result<Answered, UpstreamError> {
+    let copy = request.copy(RequestBody::copy);
+    let mut request = request.into_request();
+    request.body().restart();
     loop {
         let mut lease = pool.lease().await?;
         let progress = request.body().progress();
-        let again = (lease.is_reused && may_be_repeated(&request)).then(|| head_of(&request));
         let sent = lease.sender.try_send_request(request);
         let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, lease)),
+            Ok(answer) => return Ok((answer, lease, copy)),
             Err(failure) => failure,
         };
         let error = match failure.take_message() {
@@ -43,25 +47,29 @@ pub(super) async fn send(
             }
             _ => failure.into_error(),
         };
-        if let Some(head) = again
-            && is_closed_early(&error)
-        {
-            return send_anew(pool, head, first_byte).await;
-        }
-        return Err(classify(error, &progress));
+        return match copy {
+            Some(copy) if lease.is_reused && is_closed_early(&error) && may_be_repeated(&copy) => {
+                send_anew(pool, copy, first_byte).await
+            }
+            _ => Err(classify(error, &progress)),
+        };
     }
 }
 
 /// The one repetition of a request that may have been read: on a connection that nobody has used.
 async fn send_anew(
     pool: &Rc<Pool>,
-    request: Request<RequestBody>,
+    copy: Repeatable<RequestBody>,
     first_byte: Duration,
-) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+) -> Result<Answered, UpstreamError> {
     let mut lease = pool.open().await?;
+    let mut request = copy.as_it_was();
+    let copy = request.copy(RequestBody::copy);
+    let request = request.into_request();
+    request.body().restart();
     let progress = request.body().progress();
     match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, lease)),
+        Ok(answer) => Ok((answer, lease, copy)),
         Err(error) => Err(classify(error, &progress)),
     }
 }
@@ -85,22 +93,13 @@ async fn within<T>(
     }
 }
 
-fn may_be_repeated(request: &Request<RequestBody>) -> bool {
-    let idempotent = matches!(
+/// Whether sending a request twice does no more than sending it once.
+fn may_be_repeated(request: &Repeatable<RequestBody>) -> bool {
+    let is_idempotent = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     );
-    idempotent && request.body().is_end_stream()
-}
-
-/// A second copy of a request without a body.
-fn head_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(request.body().empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+    is_idempotent && request.body().is_whole()
 }
 
 /// Whether the connection ended before a byte of an answer came.

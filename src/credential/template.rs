@@ -1,9 +1,9 @@
-//! The claims of a token, with blanks that are filled in for each.
+//! Claims and parameters, with blanks that are filled in for each token.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Claims with blanks.
+/// A JSON value with blanks.
 #[derive(Clone, Debug)]
 pub enum Template {
     /// A value that is the same in every token.
@@ -36,55 +36,85 @@ pub enum Blank {
     Expires,
     /// A random UUID, new for each.
     Uuid,
+    /// The issuer that an OpenID provider's discovery document names.
+    Issuer,
+    /// The token endpoint's URL.
+    Endpoint,
+    /// The signed assertion.
+    Assertion,
+    /// The client's secret.
+    ClientSecret,
+    /// The user's password.
+    Password,
+    /// The refresh token that came with the last answer, or was given to begin with.
+    RefreshToken,
+    /// The live token.
+    Token,
 }
 
 impl Blank {
-    /// All of them, with their names.
-    pub const NAMES: [(&'static str, Self); 3] = [
+    /// Those of claims, with their names.
+    pub const CLAIMS: &[(&'static str, Self)] = &[
         ("now", Self::Now),
         ("expires", Self::Expires),
         ("uuid", Self::Uuid),
     ];
 
-    /// The blank of that name.
+    /// Those of the claims of an assertion.
+    pub const ASSERTION: &[(&'static str, Self)] = &[
+        ("now", Self::Now),
+        ("expires", Self::Expires),
+        ("uuid", Self::Uuid),
+        ("issuer-url", Self::Issuer),
+        ("endpoint-url", Self::Endpoint),
+    ];
+
+    /// Those of the parameters of a request for a token.
+    pub const PARAMETERS: &[(&'static str, Self)] = &[
+        ("assertion", Self::Assertion),
+        ("secret-of-client", Self::ClientSecret),
+        ("secret-of-user", Self::Password),
+        ("refresh-token", Self::RefreshToken),
+        ("live-token", Self::Token),
+        ("uuid", Self::Uuid),
+        ("now", Self::Now),
+    ];
+
+    /// The blank of that name, wherever it may stand.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
+        let all = Self::ASSERTION.iter().chain(Self::PARAMETERS);
+        all.copied()
             .find(|(known, _)| *known == name)
-            .map(|(_, blank)| *blank)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Now => "now",
-            Self::Expires => "expires",
-            Self::Uuid => "uuid",
-        }
+            .map(|(_, blank)| blank)
     }
 }
 
 /// What the blanks of one token are filled with.
 #[derive(Clone, Copy, Debug)]
-pub struct Filling {
+pub struct Filling<'a> {
     /// For `${now}`.
     pub now: u64,
     /// For `${expires}`.
     pub expires: u64,
+    /// For the others; what is not named here stays empty.
+    pub texts: &'a [(Blank, &'a str)],
 }
 
-impl Filling {
-    fn value(self, blank: Blank) -> Value {
+impl Filling<'_> {
+    fn value(&self, blank: Blank) -> Value {
         match blank {
             Blank::Now => self.now.into(),
             Blank::Expires => self.expires.into(),
             Blank::Uuid => Uuid::new_v4().to_string().into(),
+            other => {
+                let text = self.texts.iter().find(|(named, _)| *named == other);
+                text.map_or("", |(_, text)| text).into()
+            }
         }
     }
 
-    fn text(self, blank: Blank) -> String {
+    fn text(&self, blank: Blank) -> String {
         match self.value(blank) {
             Value::String(text) => text,
             other => other.to_string(),
@@ -95,7 +125,7 @@ impl Filling {
 impl Template {
     /// Fills the blanks.
     #[must_use]
-    pub fn fill(&self, filling: Filling) -> Value {
+    pub fn fill(&self, filling: &Filling<'_>) -> Value {
         match self {
             Self::Fixed(value) => value.clone(),
             Self::Blank(blank) => filling.value(*blank),

@@ -1,0 +1,64 @@
+//! Keys, passwords and shared secrets: read at load, so that what is wrong with one is a fault of
+//! the configuration, and read again when their files change.
+
+use crate::config::read::Reader;
+use crate::config::{Context, preset};
+use crate::jws::{Algorithm, SigningKey};
+use crate::secret::Secret;
+use crate::secret::material::{Material, Place};
+
+/// The key that signs, which must be of the kind that the algorithm needs.
+pub(super) fn key(
+    reader: &Reader<'_>,
+    name: &str,
+    algorithm: Algorithm,
+    context: &Context<'_>,
+) -> Option<Material<SigningKey>> {
+    load(reader, name, context, move |secret| {
+        SigningKey::parse(algorithm, secret).map_err(|error| error.to_string())
+    })
+}
+
+/// A secret that is text.
+pub(super) fn text(
+    reader: &Reader<'_>,
+    name: &str,
+    context: &Context<'_>,
+) -> Option<Material<Secret>> {
+    load(reader, name, context, |secret| match secret.expose_str() {
+        Some(text) => Ok(Secret::from(text.to_owned())),
+        None => Err("it is not text".into()),
+    })
+}
+
+fn load<T>(
+    reader: &Reader<'_>,
+    name: &str,
+    context: &Context<'_>,
+    parse: impl Fn(&Secret) -> Result<T, String> + Send + Sync + 'static,
+) -> Option<Material<T>> {
+    let node = reader.node(name)?;
+    let place = format!("`{name}` in {}", reader.place());
+    let reference = preset::reference(&place, &node, context.problems)?;
+    let at = node.given.as_ref().unwrap_or(&node.at);
+    let stands = Place {
+        reference,
+        folder: context.folder.to_path_buf(),
+        store: context.store.clone(),
+        modes: context.modes,
+    };
+    match Material::load(stands, parse) {
+        Ok((material, warning)) => {
+            if let Some(warning) = warning {
+                context.problems.warn(at, format!("{place}: {warning}"), "");
+            }
+            Some(material)
+        }
+        Err(error) => {
+            context
+                .problems
+                .fault(at, format!("{place}: {}", error.message), error.help);
+            None
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The sources that a credential is written out as, or expanded into.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::claims::object;
+use super::secrets;
+use crate::config::keys::{EXCHANGE, LOGIN, SELF_SIGNED, STATIC, Section};
+use crate::config::problem::Severity;
+use crate::config::read::{Given, Reader};
+use crate::config::tree::{Node, Value};
+use crate::config::{Context, identifier, targets};
+use crate::credential::answer::Places;
+use crate::credential::call::{Line, Urls};
+use crate::credential::discovery::Discovery;
+use crate::credential::exchange::{Exchange, TokenEndpoint};
+use crate::credential::fixed::Static;
+use crate::credential::login::Login;
+use crate::credential::placement::Placement;
+use crate::credential::self_signed::{Keys, SelfSigned};
+use crate::credential::step::{Authorization, Encoding, Step};
+use crate::credential::template::{Blank, Template};
+use crate::credential::{Config, Source};
+use crate::jws::Algorithm;
+use crate::tls::Verification;
+use crate::url::Url;
+
+/// Reads a source's table.
+pub(super) fn read(
+    source: &str,
+    name: &str,
+    path: &str,
+    node: &Node,
+    context: &Context<'_>,
+) -> Option<Config> {
+    let Value::Table(table) = &node.value else {
+        return None;
+    };
+    let at = node.given.as_ref().unwrap_or(&node.at);
+    let reader =
+        |section: &'static Section| Reader::new(section, path, table, at, context.problems);
+    let (reader, source) = match source {
+        "self-signed" => {
+            let reader = reader(&SELF_SIGNED);
+            let source = self_signed(&reader, None, context).map(Source::SelfSigned);
+            (reader, source)
+        }
+        "exchange" => {
+            let reader = reader(&EXCHANGE);
+            let source = exchange(&reader, context);
+            (reader, source.map(|it| Source::Exchange(Box::new(it))))
+        }
+        "login" => {
+            let reader = reader(&LOGIN);
+            let source = login(&reader, context).map(|it| Source::Login(Box::new(it)));
+            (reader, source)
+        }
+        _ => {
+            let reader = reader(&STATIC);
+            let lifetime = reader.duration("lifetime").value;
+            let token = secrets::text(&reader, "token", context);
+            (
+                reader,
+                token.map(|token| Source::Static(Static { token, lifetime })),
+            )
+        }
+    };
+    let placement = reader.table("placement", placement).flatten();
+    let each_request = reader.declares("sign")
+        && reader
+            .word("sign")
+            .is_some_and(|given| given.value == "each-request");
+    Some(Config {
+        name: name.to_owned(),
+        source: source?,
+        placement: placement?,
+        renew_at: reader.integer("renew-at")?.value,
+        each_request,
+    })
+}
+
+/// A self-signed token, or the assertion of an exchange, whose next key stands one table up.
+fn self_signed(
+    reader: &Reader<'_>,
+    above: Option<&Reader<'_>>,
+    context: &Context<'_>,
+) -> Option<SelfSigned> {
+    let algorithm = reader.parsed("algorithm", |text| {
+        text.parse::<Algorithm>().map_err(|error| error.to_string())
+    });
+    let blanks = if above.is_some() {
+        Blank::ASSERTION
+    } else {
+        Blank::CLAIMS
+    };
+    let claims = object(reader, "claims", blanks);
+    let kid = identified(reader, "kid", context);
+    let (lifetime, backdate) = lifetime(reader);
+    let algorithm = algorithm?.value;
+    let present = secrets::key(reader, "key", algorithm, context);
+    let holder = above.unwrap_or(reader);
+    let next = holder
+        .has("next-key")
+        .then(|| secrets::key(holder, "next-key", algorithm, context));
+    Some(SelfSigned {
+        keys: Keys::new(present?, next.flatten()),
+        kid,
+        typ: reader.text("typ")?.value,
+        claims: claims?,
+        lifetime,
+        backdate,
+    })
+}
+
+/// An identifier, if it is given.
+fn identified(reader: &Reader<'_>, name: &str, context: &Context<'_>) -> Option<String> {
+    let node = reader.node(name)?;
+    identifier(&format!("`{name}` in {}", reader.place()), &node, context)?.as_literal()
+}
+
+fn lifetime(reader: &Reader<'_>) -> (Duration, Duration) {
+    let (lifetime, backdate) = (reader.duration("lifetime"), reader.duration("backdate"));
+    let second = Duration::from_secs(1);
+    let fault = |given: &Given<Duration>, message: &str| {
+        let at = given.given.as_ref();
+        reader
+            .problems()
+            .note(Severity::Fault, &given.at, at, message, "");
+    };
+    if lifetime.value < 2 * second {
+        fault(
+            &lifetime,
+            "`lifetime` is shorter than two seconds, and tokens count whole ones",
+        );
+    } else if backdate.value + second >= lifetime.value {
+        fault(&backdate, "`backdate` leaves nothing of `lifetime`");
+    }
+    (lifetime.value, backdate.value)
+}
+
+fn placement(reader: &Reader<'_>) -> Option<Placement> {
+    let header = reader.parsed("header", |text| {
+        let name = HeaderName::try_from(text).map_err(|_| format!("`{text}` is no header name"))?;
+        if targets::is_ours(&name) {
+            return Err(format!("`{text}` is a header that the proxy itself sets"));
+        }
+        Ok(name)
+    })?;
+    let scheme = reader.parsed("scheme", |text| {
+        if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("`{text}` is not one word"))
+        }
+    })?;
+    Some(Placement {
+        header: header.value,
+        scheme: scheme.value,
+    })
+}
+
+fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
+    let endpoint = endpoint(reader);
+    let line = line(reader, context);
+    let secret = |name: &str| {
+        if reader.has(name) {
+            secrets::text(reader, name, context).map(Some)
+        } else {
+            Some(None)
+        }
+    };
+    let (client_secret, password, refresh_token) = (
+        secret("client-secret"),
+        secret("password"),
+        secret("refresh-token"),
+    );
+    let client_id = identified(reader, "client-id", context);
+    let assertion = if reader.has("assertion") {
+        reader
+            .table("assertion", |it| self_signed(it, Some(reader), context))
+            .map(|it| it.map(Some))?
+    } else {
+        Some(None)
+    };
+    let parameters = parameters(reader, client_id.as_deref(), context);
+    let step = Step {
+        method: Method::POST,
+        encoding: encoding(reader)?,
+        parameters: parameters?,
+        headers: headers(reader),
+        authorization: match reader.word("client-authentication")?.value.as_str() {
+            "basic" => Authorization::Basic,
+            _ => Authorization::Nothing,
+        },
+        places: places(reader)?,
+    };
+    Some(Exchange {
+        endpoint: endpoint?,
+        line: line?,
+        step,
+        assertion: assertion?,
+        client_id: client_id.unwrap_or_default(),
+        client_secret: client_secret?,
+        password: password?,
+        refresh_token: refresh_token?,
+    })
+}
+
+fn endpoint(reader: &Reader<'_>) -> Option<TokenEndpoint> {
+    let discovery = reader.parsed("discovery", Discovery::new);
+    let has_url = reader.has("url");
+    match (has_url, reader.has("discovery")) {
+        (true, true) => {
+            let message = format!("{} has both `url` and `discovery`", reader.place());
+            reader
+                .problems()
+                .fault(reader.at(), message, "keep the one that is known");
+            None
+        }
+        (false, false) => {
+            let message = format!("{} has neither `url` nor `discovery`", reader.place());
+            reader
+                .problems()
+                .fault(reader.at(), message, "give the token endpoint's https URL");
+            None
+        }
+        (true, false) => urls(reader).map(TokenEndpoint::At),
+        (false, true) => discovery.map(|it| TokenEndpoint::Discovered(it.value)),
+    }
+}
+
+fn urls(reader: &Reader<'_>) -> Option<Urls> {
+    let urls = reader.texts("url");
+    let parse = |given: &Given<String>| {
+        let noted = |message: String| {
+            let from = given.given.as_ref();
+            reader
+                .problems()
+                .note(Severity::Fault, &given.at, from, message, "");
+        };
+        Url::parse(&given.value).map_err(noted).ok()
+    };
+    let parsed: Vec<Option<Url>> = urls.iter().map(parse).collect();
+    let parsed = parsed.into_iter().collect::<Option<Vec<Url>>>()?;
+    (!parsed.is_empty()).then(|| Urls::new(parsed))
+}
+
+fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
+    let authorities = targets::authorities(reader, context);
+    let connect = reader.parsed("connect", |text| targets::address(text, 443));
+    if reader.has("connect") && connect.is_none() {
+        return None;
+    }
+    let timeouts = reader.table("timeouts", |it| {
+        ["connect", "tls", "total"].map(|name| it.duration(name).value)
+    })?;
+    Some(Line {
+        verification: Arc::new(Verification::new(authorities?)),
+        connect: connect.map(|given| given.value),
+        connect_timeout: timeouts[0],
+        tls_timeout: timeouts[1],
+        total: timeouts[2],
+    })
+}
+
+fn encoding(reader: &Reader<'_>) -> Option<Encoding> {
+    Some(match reader.word("send")?.value.as_str() {
+        "form" => Encoding::Form,
+        "json" => Encoding::Json,
+        _ => Encoding::Nothing,
+    })
+}
+
+fn headers(reader: &Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let pairs = reader.text_table("headers");
+    let parse = |(name, value): &(Given<String>, Given<String>)| {
+        let header = HeaderName::try_from(name.value.as_str()).ok();
+        let parsed = HeaderValue::try_from(value.value.as_str()).ok();
+        let is_ours = header.as_ref().is_some_and(targets::is_ours);
+        match (header, parsed) {
+            (Some(header), Some(value)) if !is_ours => Some((header, value)),
+            _ => {
+                let message = format!("`{}: {}` cannot be a header here", name.value, value.value);
+                reader.problems().fault(&name.at, message, "");
+                None
+            }
+        }
+    };
+    pairs.iter().filter_map(parse).collect()
+}
+
+/// Where the answer has what. Keys that a source does not declare are left out.
+fn places(reader: &Reader<'_>) -> Option<Places> {
+    let text = |name: &str| {
+        reader
+            .declares(name)
+            .then(|| reader.text(name))
+            .flatten()
+            .map(|given| given.value)
+    };
+    let pointer = |name: &str| {
+        let found = text(name);
+        if let Some(pointer) = &found
+            && !pointer.is_empty()
+            && !pointer.starts_with('/')
+        {
+            let message = format!(
+                "`{name}` in {}: `{pointer}` is no JSON pointer",
+                reader.place()
+            );
+            reader
+                .problems()
+                .fault(reader.at(), message, "write `/access_token`, for example");
+        }
+        found
+    };
+    let header = text("token-header").map(|name| {
+        HeaderName::try_from(name.as_str()).map_err(|_| {
+            let message = format!(
+                "`token-header` in {}: `{name}` is no header name",
+                reader.place()
+            );
+            reader.problems().fault(reader.at(), message, "");
+        })
+    });
+    let places = Places {
+        token_header: header.transpose().ok()?,
+        token_cookie: text("token-cookie"),
+        token: pointer("token"),
+        lifetime: pointer("expires-in"),
+        // What an exchange brings stands where RFC 6749 says.
+        refresh_token: if reader.declares("grant") {
+            Some("/refresh_token".into())
+        } else {
+            pointer("refresh-token")
+        },
+        default_lifetime: reader.duration("lifetime").value,
+    };
+    if places.token_header.is_none() && places.token_cookie.is_none() && places.token.is_none() {
+        let message = format!(
+            "{} does not say where in the answer the token is",
+            reader.place()
+        );
+        let help = "give `token`, `token-header` or `token-cookie`";
+        reader.problems().fault(reader.at(), message, help);
+        return None;
+    }
+    Some(places)
+}
+
+const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const JWT_BEARER_CLIENT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The parameters that the grant and the client's authentication ask for, then the operator's own,
+/// which replace any of the same name.
+fn parameters(
+    reader: &Reader<'_>,
+    client_id: Option<&str>,
+    context: &Context<'_>,
+) -> Option<Template> {
+    let text = |text: &str| Template::Fixed(text.into());
+    let grant = reader.word("grant")?.value;
+    let mut all: Vec<(String, Template)> = Vec::new();
+    let mut add = |name: &str, value: Template| all.push((name.to_owned(), value));
+    match grant.as_str() {
+        "client-credentials" => add("grant_type", text("client_credentials")),
+        "jwt-bearer" => {
+            needs(reader, "assertion", "the grant `jwt-bearer`");
+            add("grant_type", text(JWT_BEARER_GRANT));
+            add("assertion", Template::Blank(Blank::Assertion));
+        }
+        "password" => {
+            needs(reader, "user", "the grant `password`");
+            needs(reader, "password", "the grant `password`");
+            add("grant_type", text("password"));
+            add(
+                "username",
+                text(&identified(reader, "user", context).unwrap_or_default()),
+            );
+            add("password", Template::Blank(Blank::Password));
+        }
+        "refresh-token" => {
+            needs(reader, "refresh-token", "the grant `refresh-token`");
+            add("grant_type", text("refresh_token"));
+            add("refresh_token", Template::Blank(Blank::RefreshToken));
+        }
+        _ => {}
+    }
+    let authentication = reader.word("client-authentication")?.value;
+    let shown = format!("client-authentication = \"{authentication}\"");
+    match authentication.as_str() {
+        "private-key-jwt" => {
+            needs(reader, "assertion", &shown);
+            add("client_assertion_type", text(JWT_BEARER_CLIENT));
+            add("client_assertion", Template::Blank(Blank::Assertion));
+        }
+        "post" | "basic" => {
+            needs(reader, "client-id", &shown);
+            needs(reader, "client-secret", &shown);
+            if authentication == "post" {
+                add("client_id", text(client_id.unwrap_or_default()));
+                add("client_secret", Template::Blank(Blank::ClientSecret));
+            }
+        }
+        _ => {
+            if let Some(client_id) = client_id {
+                add("client_id", text(client_id));
+            }
+        }
+    }
+    let scopes: Vec<String> = reader
+        .texts("scopes")
+        .into_iter()
+        .map(|it| it.value)
+        .collect();
+    if !scopes.is_empty() {
+        add("scope", text(&scopes.join(" ")));
+    }
+    let Template::Object(own) = object(reader, "parameters", Blank::PARAMETERS)? else {
+        return None;
+    };
+    all.retain(|(name, _)| !own.iter().any(|(replaced, _)| replaced == name));
+    all.extend(own);
+    Some(Template::Object(all))
+}
+
+fn needs(reader: &Reader<'_>, key: &str, what: &str) {
+    if !reader.has(key) {
+        let message = format!("`{key}` is missing in {}", reader.place());
+        reader
+            .problems()
+            .fault(reader.at(), message, format!("{what} needs it"));
+    }
+}
+
+fn login(reader: &Reader<'_>, context: &Context<'_>) -> Option<Login> {
+    let urls = urls(reader);
+    let line = line(reader, context);
+    let password = secrets::text(reader, "password", context);
+    let places = places(reader);
+    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let refresh = if reader.has("refresh") {
+        reader
+            .table("refresh", |it| refresh(it, reader, places.as_ref()))?
+            .map(Some)
+    } else {
+        Some(None)
+    };
+    let step = Step {
+        method: Method::POST,
+        encoding: encoding(reader)?,
+        parameters: parameters?,
+        headers: headers(reader),
+        authorization: Authorization::Nothing,
+        places: places?,
+    };
+    Some(Login {
+        urls: urls?,
+        step,
+        refresh: refresh?,
+        line: line?,
+        password: password?,
+    })
+}
+
+fn refresh(
+    reader: &Reader<'_>,
+    above: &Reader<'_>,
+    places: Option<&Places>,
+) -> Option<(Urls, Step)> {
+    let urls = urls(reader);
+    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let step = Step {
+        method: Method::POST,
+        encoding: encoding(reader)?,
+        parameters: parameters?,
+        headers: headers(above),
+        authorization: if reader.boolean("bearer") {
+            Authorization::Live
+        } else {
+            Authorization::Nothing
+        },
+        places: places?.clone(),
+    };
+    Some((urls?, step))
+}

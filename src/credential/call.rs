@@ -1,0 +1,314 @@
+//! One request to an endpoint that gives tokens, on a connection of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::clock::{Clock, Moment};
+use crate::dial::resolver::Resolver;
+use crate::dial::{DialError, Endpoint, dial};
+use crate::tls::Verification;
+use crate::url::Url;
+
+/// The largest answer. Tokens are a few kilobytes; what is larger is no answer to this question.
+const LARGEST: usize = 64 * 1024;
+
+/// How an endpoint is reached.
+#[derive(Debug)]
+pub struct Line {
+    /// How its certificate is verified.
+    pub verification: Arc<Verification>,
+    /// Where to connect in place of the addresses of its name.
+    pub connect: Option<SocketAddr>,
+    /// How long looking up and connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the handshake may take.
+    pub tls_timeout: Duration,
+    /// How long everything may take together, to the last byte of the answer.
+    pub total: Duration,
+}
+
+/// What a call needs beside the line.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// Tells the time.
+    pub clock: Clock,
+    /// Looks names up.
+    pub resolver: Resolver,
+}
+
+/// The URLs of one service, several for a cluster. Whichever answered last is asked first.
+#[derive(Debug)]
+pub struct Urls {
+    all: Vec<Url>,
+    first: AtomicUsize,
+}
+
+impl Urls {
+    /// Some URLs; there must be one.
+    #[must_use]
+    pub fn new(all: Vec<Url>) -> Self {
+        Self {
+            all,
+            first: AtomicUsize::new(0),
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Url] {
+        &self.all
+    }
+}
+
+/// An answer, whatever it says.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, whole.
+    pub body: Bytes,
+    /// When the request for it was sent: a token's life is counted from then.
+    pub sent: Moment,
+    /// How many seconds the endpoint's clock is ahead of ours, where its answer tells.
+    pub offset: Option<i64>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection broke, or what came over it is not HTTP.
+    #[error("`{host}` gave no answer in HTTP")]
+    Http {
+        /// The endpoint's host.
+        host: String,
+        /// What went wrong.
+        #[source]
+        source: hyper::Error,
+    },
+    /// It took too long.
+    #[error("`{host}` did not answer within {after:?}")]
+    TooSlow {
+        /// The endpoint's host.
+        host: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The answer is larger than any answer with a token.
+    #[error("the answer of `{host}` is larger than {LARGEST} bytes")]
+    TooLarge {
+        /// The endpoint's host.
+        host: String,
+    },
+}
+
+impl CallError {
+    /// Whether the endpoint could not be reached at all, so that trying again costs it nothing.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Dial(DialError::Roots(_) | DialError::Tls { .. }) | Self::TooLarge { .. } => {
+                false
+            }
+            Self::Dial(_) => true,
+            Self::Http { .. } | Self::TooSlow { .. } => false,
+        }
+    }
+}
+
+/// Sends a request to the first of the URLs that can be reached, and reads the whole answer.
+/// `Host` and `Content-Length` are set here.
+///
+/// # Errors
+///
+/// [`CallError`] of the last that was tried.
+pub async fn call(
+    urls: &Urls,
+    request: &Request<Bytes>,
+    line: &Line,
+    tools: &Tools,
+) -> Result<Reply, CallError> {
+    let first = urls.first.load(Ordering::Relaxed);
+    let mut last = None;
+    for step in 0..urls.all.len() {
+        let index = (first + step) % urls.all.len();
+        match call_one(&urls.all[index], request, line, tools).await {
+            Err(error) if error.is_unreachable() => last = Some(error),
+            answered => {
+                urls.first.store(index, Ordering::Relaxed);
+                return answered;
+            }
+        }
+    }
+    Err(last.expect("there is a URL"))
+}
+
+async fn call_one(
+    url: &Url,
+    request: &Request<Bytes>,
+    line: &Line,
+    tools: &Tools,
+) -> Result<Reply, CallError> {
+    match tokio::time::timeout(line.total, converse(url, request, line, tools)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(CallError::TooSlow {
+            host: url.host.clone(),
+            after: line.total,
+        }),
+    }
+}
+
+async fn converse(
+    url: &Url,
+    request: &Request<Bytes>,
+    line: &Line,
+    tools: &Tools,
+) -> Result<Reply, CallError> {
+    let endpoint = Endpoint {
+        host: url.host.clone(),
+        server_name: url.server_name.clone(),
+        port: url.port,
+        connect: line.connect,
+        verification: Arc::clone(&line.verification),
+        connect_timeout: line.connect_timeout,
+        tls_timeout: line.tls_timeout,
+    };
+    let stream = dial(&endpoint, &tools.resolver).await?;
+    let failed = |source| CallError::Http {
+        host: url.host.clone(),
+        source,
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
+    // It is polled beside the exchange and ends with it: this connection serves no other request.
+    let exchange = async {
+        let sent = tools.clock.now();
+        let answer = sender
+            .send_request(addressed(url, request))
+            .await
+            .map_err(failed)?;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, LARGEST).collect().await;
+        let body = body.map_err(|error| body_error(error, url))?.to_bytes();
+        let offset = offset(&parts.headers, sent, tools.clock.now());
+        Ok(Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            sent,
+            offset,
+        })
+    };
+    tokio::pin!(exchange);
+    tokio::pin!(connection);
+    tokio::select! {
+        biased;
+        answered = &mut exchange => answered,
+        _ = &mut connection => exchange.await,
+    }
+}
+
+fn addressed(url: &Url, request: &Request<Bytes>) -> Request<Full<Bytes>> {
+    let mut copy = Request::new(Full::new(request.body().clone()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = url.target.clone().into();
+    *copy.headers_mut() = request.headers().clone();
+    copy.headers_mut()
+        .insert(header::HOST, url.authority.clone());
+    copy.headers_mut()
+        .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    copy.headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    copy
+}
+
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>, url: &Url) -> CallError {
+    let host = url.host.clone();
+    match error.downcast::<hyper::Error>() {
+        Ok(source) => CallError::Http {
+            host,
+            source: *source,
+        },
+        Err(error) => {
+            debug_assert!(error.is::<LengthLimitError>());
+            CallError::TooLarge { host }
+        }
+    }
+}
+
+/// The largest difference between two clocks that is believed.
+const BELIEVED: i64 = 600;
+
+/// How far the other side's clock is ahead of ours, from its `Date` (RFC 9110 section 6.6.1). An
+/// answer with `Age` was made at another time than it says. A second or two are the header's own
+/// coarseness and the answer's way.
+fn offset(headers: &HeaderMap, sent: Moment, received: Moment) -> Option<i64> {
+    if headers.contains_key(header::AGE) {
+        return None;
+    }
+    let date = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
+    let theirs = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let theirs = i64::try_from(theirs).ok()?;
+    let (sent, received) = (
+        i64::try_from(sent.unix()).ok()?,
+        i64::try_from(received.unix()).ok()?,
+    );
+    let ahead = match theirs {
+        _ if theirs < sent - 1 => theirs - sent,
+        _ if theirs > received + 1 => theirs - received,
+        _ => 0,
+    };
+    (ahead.abs() <= BELIEVED).then_some(ahead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(unix: u64) -> Moment {
+        Moment {
+            wall: Duration::from_secs(unix),
+            boot: Duration::from_secs(1),
+        }
+    }
+
+    fn learnt(date: u64, age: bool) -> Option<i64> {
+        let mut headers = HeaderMap::new();
+        let date = std::time::UNIX_EPOCH + Duration::from_secs(date);
+        let date = HeaderValue::try_from(httpdate::fmt_http_date(date)).expect("a date");
+        headers.insert(header::DATE, date);
+        if age {
+            headers.insert(header::AGE, HeaderValue::from_static("1"));
+        }
+        offset(&headers, at(1_900_000_000), at(1_900_000_002))
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_by_the_date() {
+        assert_eq!(learnt(1_900_000_001, false), Some(0));
+        assert_eq!(learnt(1_900_000_003, false), Some(0));
+        assert_eq!(learnt(1_900_000_096, false), Some(94));
+        assert_eq!(learnt(1_899_999_906, false), Some(-94));
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_not_learnt() {
+        assert_eq!(learnt(1_900_000_096, true), None, "an answer from a cache");
+        assert_eq!(learnt(1_900_003_600, false), None, "an hour");
+        assert_eq!(learnt(0, false), None);
+    }
+}

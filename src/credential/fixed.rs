@@ -1,0 +1,34 @@
+//! A source that has the token already: in a file, the environment, or the output of a command.
+
+use std::time::Duration;
+
+use super::{MintError, Minted};
+use crate::clock::Clock;
+use crate::secret::Secret;
+use crate::secret::material::Material;
+
+/// Where the token stands.
+#[derive(Debug)]
+pub struct Static {
+    /// The token.
+    pub token: Material<Secret>,
+    /// How long one is used before it is looked at again. A new file is noticed at once.
+    pub lifetime: Duration,
+}
+
+impl Static {
+    /// Takes what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`MintError::NoSecret`] if there is nothing, or nothing that is text.
+    pub fn mint(&self, clock: &Clock) -> Result<Minted, MintError> {
+        let token = super::exchange::text(Some(&self.token))?.unwrap_or_default();
+        let now = clock.now();
+        Ok(Minted {
+            token: token.trim().to_owned(),
+            from: now,
+            end: now.after(self.lifetime),
+        })
+    }
+}
