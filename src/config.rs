@@ -25,7 +25,7 @@ pub mod targets;
 pub mod tree;
 pub mod units;
 
-use preset::Preset;
+use preset::Known;
 use problem::{Problems, Source, Span};
 use read::Reader;
 use resolve::{Modes, Store};
@@ -136,16 +136,19 @@ fn read_root(
             .map(|given| given.value),
         idle: reader.table("timeouts", |it| it.duration("body").value)?,
     };
+    let normalize = normalize::Config {
+        target: limit(reader, "target"),
+    };
+    let (workers, log) = (workers(reader), log(reader));
+    // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let config = Config {
-        workers: workers(reader),
+        workers,
         worker,
-        normalize: normalize::Config {
-            target: limit(reader, "target"),
-        },
+        normalize,
         body,
-        log: log(reader)?,
+        log: log?,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -171,7 +174,7 @@ fn modes(reader: &Reader<'_>) -> Modes {
     }
 }
 
-fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Vec<Preset> {
+fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Known {
     let folder = reader.text("presets");
     let path: Option<PathBuf> = folder
         .as_ref()
@@ -239,7 +242,7 @@ fn routes(
                 let help = if targets::is_same(rule, other) {
                     "the two are equal; tell them apart by path, host, listener, methods or headers"
                 } else {
-                    "the other is more exact in what is looked at first: listener, host, path, methods, headers"
+                    "routes are tried in this order: a listener named, an exact host, a suffix, the longest path, methods named, most headers, the place in the file"
                 };
                 problems.fault(at, message, help);
             }

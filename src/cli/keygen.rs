@@ -20,9 +20,9 @@ const PUBLIC: u32 = 0o644;
 /// Makes a preset's key pair in a folder. A file that exists is never written over.
 pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
     let problems = Problems::default();
-    let presets = preset::known(&Store::Disk, None, &problems);
-    let Some(preset) = presets.iter().find(|preset| preset.name == name) else {
-        let known: Vec<&str> = with_keys(&presets)
+    let known = preset::known(&Store::Disk, None, &problems);
+    let Some(preset) = known.get(name) else {
+        let known: Vec<&str> = with_keys(&known.presets)
             .map(|preset| preset.name.as_str())
             .collect();
         let help = did_you_mean(name, known.iter().copied());
@@ -96,7 +96,7 @@ pub(super) fn public_of(file: &Path) -> ExitCode {
 /// The presets that have a key pair, in a sentence.
 pub(super) fn choices() -> String {
     let presets = preset::known(&Store::Disk, None, &Problems::default());
-    let names: Vec<String> = with_keys(&presets)
+    let names: Vec<String> = with_keys(&presets.presets)
         .map(|preset| format!("`{}`", preset.name))
         .collect();
     format!("known: {}", names.join(", "))

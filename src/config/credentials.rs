@@ -6,7 +6,7 @@ use http::HeaderName;
 use serde_json::Value as Json;
 
 use super::keys;
-use super::preset::{self, Expanded, Preset, SOURCES, one_table};
+use super::preset::{self, Expanded, Known, SOURCES, one_table};
 use super::problem::{Problems, Span};
 use super::read::{Given, Reader};
 use super::tree::{Node, Piece, Table, Text, Value};
@@ -37,12 +37,9 @@ pub struct Read {
 }
 
 /// Reads all of them.
-pub fn read(root: &Reader<'_>, presets: &[Preset], context: &Context<'_>) -> Vec<Read> {
-    let kinds: Vec<&str> = presets
-        .iter()
-        .map(|preset| preset.name.as_str())
-        .chain(SOURCES)
-        .collect();
+pub fn read(root: &Reader<'_>, presets: &Known, context: &Context<'_>) -> Vec<Read> {
+    let usable = presets.presets.iter().map(|preset| preset.name.as_str());
+    let kinds: Vec<&str> = SOURCES.into_iter().chain(usable).collect();
     root.entries("credentials")
         .iter()
         .map(|(name, table, at)| read_one(name, table, at, presets, &kinds, context))
@@ -53,7 +50,7 @@ fn read_one(
     name: &Given<String>,
     table: &Table,
     at: &Span,
-    presets: &[Preset],
+    presets: &Known,
     kinds: &[&str],
     context: &Context<'_>,
 ) -> Read {
@@ -72,12 +69,18 @@ fn read_one(
             .problems
             .fault(&name.at, "a credential cannot be called `none`", help);
     }
+    // What is wrong with the preset has been said where it stands.
+    if let [entry] = table.entries.as_slice()
+        && presets.broken.contains(&entry.name)
+    {
+        return read;
+    }
     let place = format!("credentials.{}", name.value);
     let Some((kind, table, at)) = one_table(&place, table, at, kinds, context.problems) else {
         return read;
     };
     let path = format!("credentials.{}.{kind}", name.value);
-    let expanded = match presets.iter().find(|preset| preset.name == kind) {
+    let expanded = match presets.get(&kind) {
         Some(preset) => preset.expand(&path, &table, &at, context),
         None => Some(Expanded {
             source: kind.clone(),
@@ -116,22 +119,29 @@ fn self_signed(name: &str, path: &str, node: &Node, context: &Context<'_>) -> Op
     let algorithm = reader.parsed("algorithm", |text| {
         text.parse::<Algorithm>().map_err(|error| error.to_string())
     });
-    let key = algorithm.and_then(|algorithm| key(&reader, algorithm.value, context));
+    let key = key(&reader, algorithm.map(|given| given.value), context);
     let claims = reader
         .node("claims")
         .and_then(|node| claims(&reader, &node));
-    let kid = match reader.node("kid") {
-        Some(node) => {
-            super::identifier(&format!("`kid` in [{path}]"), &node, context)?.as_literal()
-        }
-        None => None,
-    };
+    let kid = reader
+        .node("kid")
+        .map(|node| super::identifier(&format!("`kid` in [{path}]"), &node, context));
     let (lifetime, backdate) = lifetime(&reader);
     let placement = reader.table("placement", placement)?;
+    let (typ, renew_at, sign) = (
+        reader.text("typ"),
+        reader.integer("renew-at"),
+        reader.word("sign"),
+    );
+    // Everything has been read, and all faults are noted: from here on the first one ends it.
+    let kid = match kid {
+        Some(kid) => kid?.as_literal(),
+        None => None,
+    };
     let source = SelfSigned {
         key: key?,
         kid,
-        typ: reader.text("typ")?.value,
+        typ: typ?.value,
         claims: claims?,
         lifetime,
         backdate,
@@ -140,8 +150,8 @@ fn self_signed(name: &str, path: &str, node: &Node, context: &Context<'_>) -> Op
         name: name.to_owned(),
         source: Source::SelfSigned(source),
         placement: placement?,
-        renew_at: reader.integer("renew-at")?.value,
-        each_request: reader.word("sign")?.value == "each-request",
+        renew_at: renew_at?.value,
+        each_request: sign?.value == "each-request",
     })
 }
 
@@ -163,8 +173,13 @@ fn lifetime(reader: &Reader<'_>) -> (Duration, Duration) {
     (lifetime.value, backdate.value)
 }
 
-/// Reads the key that signs and checks that it is of the kind that the algorithm needs.
-fn key(reader: &Reader<'_>, algorithm: Algorithm, context: &Context<'_>) -> Option<SigningKey> {
+/// Reads the key that signs and checks that it is of the kind that the algorithm needs, if there
+/// is one.
+fn key(
+    reader: &Reader<'_>,
+    algorithm: Option<Algorithm>,
+    context: &Context<'_>,
+) -> Option<SigningKey> {
     let node = reader.node("key")?;
     let place = format!("`key` in {}", reader.place());
     let reference = preset::reference(&place, &node, context.problems)?;
@@ -184,7 +199,7 @@ fn key(reader: &Reader<'_>, algorithm: Algorithm, context: &Context<'_>) -> Opti
     if let Some(warning) = resolved.warning {
         context.problems.warn(at, format!("{place}: {warning}"), "");
     }
-    match SigningKey::parse(algorithm, &resolved.secret) {
+    match SigningKey::parse(algorithm?, &resolved.secret) {
         Ok(key) => Some(key),
         Err(error) => {
             context
@@ -202,17 +217,17 @@ fn placement(reader: &Reader<'_>) -> Option<Placement> {
             return Err(format!("`{text}` is a header that the proxy itself sets"));
         }
         Ok(name)
-    })?;
+    });
     let scheme = reader.parsed("scheme", |text| {
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(text.to_owned())
         } else {
             Err(format!("`{text}` is not one word"))
         }
-    })?;
+    });
     Some(Placement {
-        header: header.value,
-        scheme: scheme.value,
+        header: header?.value,
+        scheme: scheme?.value,
     })
 }
 
@@ -220,20 +235,14 @@ fn placement(reader: &Reader<'_>) -> Option<Placement> {
 fn claims(reader: &Reader<'_>, node: &Node) -> Option<Template> {
     match &node.value {
         Value::Table(_) => template(reader, node),
-        other => {
-            let message = format!("a table wanted, {} found", other.kind());
-            reader.fault(
-                "claims",
-                node,
-                &message,
-                "write [credentials.NAME.KIND.claims]",
-            );
-            None
-        }
+        // Noted already.
+        _ => None,
     }
 }
 
 fn template(reader: &Reader<'_>, node: &Node) -> Option<Template> {
+    // All members are looked at before the first fault counts, so that all are noted.
+    let all = |templates: Vec<Option<Template>>| templates.into_iter().collect::<Option<Vec<_>>>();
     Some(match &node.value {
         Value::Text(text) => text_template(reader, node, text)?,
         Value::Integer(number) => Template::Fixed((*number).into()),
@@ -245,17 +254,24 @@ fn template(reader: &Reader<'_>, node: &Node) -> Option<Template> {
             }
         },
         Value::Boolean(boolean) => Template::Fixed((*boolean).into()),
-        Value::List(items) => Template::List(
-            items
-                .iter()
-                .map(|item| template(reader, item))
-                .collect::<Option<_>>()?,
-        ),
+        Value::Date(date) => {
+            let message = format!("JSON has no dates, and {date} is one");
+            let help = "write it in quotes, or as a number of seconds since 1970";
+            reader.fault("claims", node, &message, help);
+            return None;
+        }
+        Value::List(items) => Template::List(all(items
+            .iter()
+            .map(|item| template(reader, item))
+            .collect())?),
         Value::Table(table) => {
-            let members = table.entries.iter();
-            let members =
-                members.map(|entry| Some((entry.name.clone(), template(reader, &entry.node)?)));
-            Template::Object(members.collect::<Option<_>>()?)
+            let entries = &table.entries;
+            let members = all(entries
+                .iter()
+                .map(|it| template(reader, &it.node))
+                .collect())?;
+            let names = entries.iter().map(|entry| entry.name.clone());
+            Template::Object(names.zip(members).collect())
         }
     })
 }
@@ -289,6 +305,10 @@ fn text_template(reader: &Reader<'_>, node: &Node, text: &Text) -> Option<Templa
 
 /// Notes credentials that are on no request: a typing error, as a rule.
 pub fn note_unused(credentials: &[Read], targets: &[targets::Read], problems: &Problems) {
+    // A target whose own faults are noted may well have meant it.
+    if problems.has_faults() {
+        return;
+    }
     for credential in credentials {
         let is_used = targets
             .iter()

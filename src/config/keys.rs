@@ -74,6 +74,8 @@ pub enum Kind {
     TextTable,
     /// A table of anything; what it means is the reader's business.
     Free,
+    /// Anything at all.
+    Any,
     /// A table with keys of its own.
     Table(&'static Section),
     /// A list of tables with keys of their own.
@@ -95,6 +97,7 @@ impl Kind {
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
             Self::TextTable => "a table of texts",
+            Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
             Self::Tables(_) => "a list of tables",
         }
@@ -604,7 +607,7 @@ pub static INPUT: Section = Section {
             "true",
             "whether it must be given",
         ),
-        optional("default", Kind::Free, "what holds if it is left out"),
+        optional("default", Kind::Any, "what holds if it is left out"),
         required(
             "doc",
             Kind::Text,

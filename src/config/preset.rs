@@ -107,22 +107,46 @@ pub struct Expanded {
     pub target: Table,
 }
 
-/// All presets that are known: the built-in ones, and those of the operator's folder.
+/// All presets that are known.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Those that can be used.
+    pub presets: Vec<Preset>,
+    /// The names of those that have faults.
+    pub broken: Vec<String>,
+}
+
+impl Known {
+    fn add(&mut self, name: &str, shown: &str, text: &str, problems: &Problems) {
+        match Preset::parse(name, shown, text, problems) {
+            Some(preset) => self.presets.push(preset),
+            None => self.broken.push(name.to_owned()),
+        }
+    }
+
+    /// The preset of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Preset> {
+        self.presets.iter().find(|preset| preset.name == name)
+    }
+}
+
+/// The built-in presets, and those of the operator's folder.
 #[must_use]
-pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems) -> Vec<Preset> {
-    let mut presets: Vec<Preset> = BUILT_IN
-        .iter()
-        .filter_map(|(name, text)| Preset::parse(name, &format!("preset {name}"), text, problems))
-        .collect();
+pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems) -> Known {
+    let mut known = Known::default();
+    for (name, text) in BUILT_IN {
+        known.add(name, &format!("preset {name}"), text, problems);
+    }
     let Some((folder, at)) = folder else {
-        return presets;
+        return known;
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
             let message = format!("cannot read the folder {}: {error}", folder.display());
-            problems.fault(at, message, "");
-            return presets;
+            problems.fault(at, message, "paths are relative to this file's folder");
+            return known;
         }
     };
     let mut files: Vec<_> = entries
@@ -139,24 +163,26 @@ pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems)
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if presets.iter().any(|preset| preset.name == name) || SOURCES.contains(&name.as_str()) {
+        // An editor's backup or lock.
+        if name.starts_with('.') {
+            continue;
+        }
+        if known.get(&name).is_some() || SOURCES.contains(&name.as_str()) {
             let message = format!("{} has the name of a built-in kind", path.display());
             problems.fault(at, message, "a preset of yours needs a name of its own");
             continue;
         }
         match store.read_text(&path) {
             Ok(text) => {
-                presets.extend(Preset::parse(
-                    &name,
-                    &path.display().to_string(),
-                    &text,
-                    problems,
-                ));
+                known.add(&name, &path.display().to_string(), &text, problems);
             }
-            Err(error) => problems.fault(at, error.message, error.help),
+            Err(error) => {
+                problems.fault(at, error.message, error.help);
+                known.broken.push(name);
+            }
         }
     }
-    presets
+    known
 }
 
 /// The sources a preset can expand into, and a credential can be written out as.
@@ -170,6 +196,10 @@ impl Preset {
         });
         let found = Problems::default();
         let root = tree::parse(&source, &found);
+        if found.has_faults() {
+            problems.append(found);
+            return None;
+        }
         let Value::Table(table) = &root.value else {
             unreachable!("a document is a table")
         };
@@ -195,6 +225,7 @@ impl Preset {
             .flatten()
             .collect();
         let credential = reader.node("credential")?;
+        // Of another kind: noted already.
         let Value::Table(kinds) = &credential.value else {
             return None;
         };
@@ -529,9 +560,12 @@ pub(super) fn one_table(
         None
     };
     let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
+    let is_known = |entry: &Entry| known.contains(&entry.name.as_str());
     match table.entries.as_slice() {
         [] => kind_is_missing(),
         entries if !entries.iter().any(is_table) => kind_is_missing(),
+        // A reference is a table too.
+        entries @ [_, _, ..] if !entries.iter().any(is_known) => kind_is_missing(),
         [
             Entry {
                 name,
@@ -578,7 +612,7 @@ fn for_each_text(node: &Node, visit: &mut impl FnMut(&Text, &Span)) {
                 .iter()
                 .for_each(|entry| for_each_text(&entry.node, visit));
         }
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {}
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Date(_) => {}
     }
 }
 
@@ -668,6 +702,7 @@ fn interpolated(node: &Node) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(boolean) => boolean.to_string(),
+        Value::Date(date) => date.clone(),
         Value::List(items) => items.iter().map(interpolated).collect::<Vec<_>>().join(","),
         Value::Table(_) => String::new(),
     }

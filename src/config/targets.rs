@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
-use super::tree::{Table, Value};
+use super::tree::{Entry, Node, Table, Text, Value};
 use super::{Context, credentials, listeners};
 use crate::dial::Endpoint;
 use crate::host::Pattern;
@@ -33,7 +33,7 @@ pub struct Read {
     pub target: Option<Target>,
     /// Its routes.
     pub routes: Vec<RouteRead>,
-    /// Its URL, for showing.
+    /// Its URL, for showing: in TOML.
     pub url: String,
 }
 
@@ -88,7 +88,7 @@ pub fn read(
         .enumerate()
         .map(|(index, (name, table, at))| read_one(index, name, table, at, &around))
         .collect();
-    if root.has("targets") && targets.is_empty() && !root.problems().has_faults() {
+    if root.is_empty("targets") {
         let help = "write [targets.NAME] with a url, or with the credential of a preset";
         root.problems().fault(root.at(), "there is no target", help);
     }
@@ -102,46 +102,37 @@ fn read_one(
     at: &Span,
     around: &Around<'_>,
 ) -> Read {
-    let credential = credential(name, table, around);
+    let named = credential(name, table, around);
+    let credential = named.unwrap_or_default();
     let mut merged = credential.map(|it| it.target.clone()).unwrap_or_default();
     // What a preset refuses or removes keeps tokens at home: an operator's list adds to it.
     merged.lay(table, &["refuse", "remove"]);
     let path = format!("targets.{}", name.value);
-    // A preset whose credential has faults may not have given the URL: one fault is enough.
-    let preset_failed = credential.is_some_and(|it| it.expanded.is_none());
-    if preset_failed && merged.get("url").is_none() {
-        return Read {
-            name: name.value.clone(),
-            credential: credential.map(|it| it.name.clone()),
-            target: None,
-            routes: Vec::new(),
-            url: String::new(),
-        };
+    // A preset may have given the URL, had there been no fault in its credential or in the name of
+    // that. One fault is enough: this one is never used.
+    let has_preset = credential.is_none_or(|it| it.expanded.is_some());
+    if (named.is_err() || !has_preset) && merged.get("url").is_none() {
+        merged.entries.push(stand_in(at));
     }
     let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
     let location = reader.parsed("url", location);
     let changes = changes(&reader, "headers");
     let answers = changes_with(&reader, "response-headers", credential);
-    let target = location.as_ref().and_then(|location| {
-        let endpoint = endpoint(&reader, &location.value, around.context)?;
-        let (timeouts, credential_timeout) = timeouts(&reader)?;
+    // What the rest is read with if the URL has a fault.
+    let base = location.as_ref().map(|given| given.value.clone());
+    let base = base.unwrap_or_else(Location::unknown);
+    let endpoint = endpoint(&reader, &base, around.context);
+    let timeouts = timeouts(&reader);
+    let prepare = prepare(&reader, &base, changes, credential, &around.pseudonym);
+    let target = endpoint.zip(timeouts).map(|(endpoint, (timeouts, wait))| {
         let (remove, set) = answers;
-        Some(Target {
+        Target {
             name: name.value.clone(),
             endpoint: Arc::new(endpoint),
             timeouts,
-            credential_timeout,
+            credential_timeout: wait,
             respond: respond::Config { remove, set },
-        })
-    });
-    let prepare = location.as_ref().and_then(|location| {
-        prepare(
-            &reader,
-            &location.value,
-            changes,
-            credential,
-            &around.pseudonym,
-        )
+        }
     });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
@@ -158,19 +149,33 @@ fn read_one(
         credential: credential.map(|it| it.name.clone()),
         target,
         routes: routes(&reader, name, config.as_ref(), around),
-        url: reader
-            .text("url")
-            .map(|given| given.value)
-            .unwrap_or_default(),
+        url: shown_url(&reader),
     }
 }
 
-/// The credential that a target names, or that has the target's own name.
+/// A URL in place of one that is not known because of a fault that has been noted.
+fn stand_in(at: &Span) -> Entry {
+    Entry {
+        name: "url".into(),
+        name_at: at.clone(),
+        node: Node {
+            value: Value::Text(Text::literal("https://unknown.invalid")),
+            at: at.clone(),
+            given: None,
+        },
+    }
+}
+
+/// The name of a credential is wrong, which has been noted.
+#[derive(Clone, Copy, Debug)]
+struct Misnamed;
+
+/// The credential that a target names, or that has the target's own name; none for `none`.
 fn credential<'a>(
     name: &Given<String>,
     table: &Table,
     around: &Around<'a>,
-) -> Option<&'a credentials::Read> {
+) -> Result<Option<&'a credentials::Read>, Misnamed> {
     let problems = around.context.problems;
     let names = || around.credentials.iter().map(|it| it.name.as_str());
     let find = |wanted: &str| around.credentials.iter().find(|it| it.name == wanted);
@@ -184,14 +189,21 @@ fn credential<'a>(
             let help = "write credential = \"…\" with the name of one, or credential = \"none\" to send requests without any";
             problems.fault(&name.at, message, help);
         }
-        return own;
+        return own.map(Some).ok_or(Misnamed);
     };
     let Value::Text(text) = &entry.node.value else {
-        return None;
+        return Err(Misnamed);
     };
-    let wanted = text.as_literal()?;
+    let Some(wanted) = text.as_literal() else {
+        let message = format!(
+            "`credential` in [targets.{}]: variables mean nothing here",
+            name.value
+        );
+        problems.fault(&entry.node.at, message, "a literal `${` is written `$${`");
+        return Err(Misnamed);
+    };
     if wanted == "none" {
-        return None;
+        return Ok(None);
     }
     let found = find(&wanted);
     if found.is_none() {
@@ -203,7 +215,21 @@ fn credential<'a>(
         };
         problems.fault(&entry.node.at, message, help);
     }
-    found
+    found.map(Some).ok_or(Misnamed)
+}
+
+/// The URL as `check --print` shows it: never what a reference in it refers to.
+fn shown_url(reader: &Reader<'_>) -> String {
+    match reader.node("url").map(|node| node.value) {
+        Some(Value::Text(text)) => text.to_toml(),
+        _ => String::new(),
+    }
+}
+
+impl Location {
+    fn unknown() -> Self {
+        location("https://unknown.invalid").expect("this is a URL")
+    }
 }
 
 /// Takes a URL apart. Only https: a token is sent over nothing else.
@@ -258,18 +284,19 @@ fn endpoint(reader: &Reader<'_>, location: &Location, context: &Context<'_>) -> 
         });
         with_port.map_err(|_| format!("`{text}` is no IP address with an optional port"))
     });
-    if reader.has("connect") && connect.is_none() {
-        return None;
-    }
     let timeouts = reader.table("timeouts", |it| {
         (it.duration("connect"), it.duration("tls"))
     })?;
+    let authorities = authorities(reader, context);
+    if reader.has("connect") && connect.is_none() {
+        return None;
+    }
     Some(Endpoint {
         host: location.host.clone(),
         server_name: location.server_name.clone(),
         port: location.port,
         connect: connect.map(|given| given.value),
-        verification: Arc::new(Verification::new(authorities(reader, context)?)),
+        verification: Arc::new(Verification::new(authorities?)),
         connect_timeout: timeouts.0.value,
         tls_timeout: timeouts.1.value,
     })
@@ -464,12 +491,16 @@ fn routes(
         };
         return vec![route(rule, true, false, &name.at)];
     }
+    // Of another kind: noted already.
+    let is_list = reader
+        .node("routes")
+        .is_some_and(|it| matches!(it.value, Value::List(_)));
     let routes = reader.tables("routes", |it| {
         let rule = rule(it, around)?;
         let passes_slashes = it.word("encoded-slash")?.value == "pass";
         Some(route(rule, it.boolean("strip"), passes_slashes, it.at()))
     });
-    if routes.is_empty() {
+    if routes.is_empty() && is_list {
         let message = format!(
             "target `{}` has no routes, so nothing ever goes there",
             name.value
@@ -490,15 +521,17 @@ fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
     let methods: Vec<Option<Method>> = methods.iter().map(|it| method(reader, it)).collect();
     let headers = reader.text_table("headers");
     let headers: Vec<_> = headers.iter().map(|it| header_rule(reader, it)).collect();
-    let listener = match reader.text("listener") {
-        Some(given) => Some(listener(&given, around)?),
-        None => None,
-    };
-    if reader.has("host") && host.is_none() {
+    let listener = reader
+        .text("listener")
+        .map(|given| listener(&given, around));
+    if !reader.is_sound() {
         return None;
     }
     Some(Rule {
-        listener,
+        listener: match listener {
+            Some(found) => Some(found?),
+            None => None,
+        },
         host: host.map(|given| given.value),
         path: path?.value,
         methods: methods.into_iter().collect::<Option<_>>()?,

@@ -33,6 +33,8 @@ pub enum Value {
     Float(f64),
     /// `true` or `false`.
     Boolean(bool),
+    /// A date, a time or both, which no key takes.
+    Date(String),
     /// A list.
     List(Vec<Node>),
     /// A table.
@@ -48,6 +50,7 @@ impl Value {
             Self::Integer(_) => "a whole number",
             Self::Float(_) => "a number with a fraction",
             Self::Boolean(_) => "true or false",
+            Self::Date(_) => "a date or time",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
         }
@@ -59,7 +62,8 @@ impl Value {
 pub struct Text {
     /// The pieces, in order.
     pub pieces: Vec<Piece>,
-    /// Where the text was read from, if it was given by reference; shown in place of the text.
+    /// Where the text, or a part of it, was read from if it was given by reference: what is shown
+    /// in place of it, in TOML.
     pub origin: Option<String>,
 }
 
@@ -101,6 +105,19 @@ impl Text {
             [Piece::Variable(name)] => Some(name),
             _ => None,
         }
+    }
+
+    /// The text as TOML writes it, or in place of a text that was read from elsewhere where that is.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        if let Some(origin) = &self.origin {
+            return origin.clone();
+        }
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.replace("${", "$${"),
+            Piece::Variable(name) => format!("${{{name}}}"),
+        });
+        quoted(&pieces.collect::<String>())
     }
 
     /// The names of all variables in the text.
@@ -203,6 +220,34 @@ impl Table {
     }
 }
 
+/// A string as TOML writes it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            it if it.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(it))),
+            it => quoted.push(it),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A key as TOML writes it: in quotes where it is more than letters, digits, `-` and `_`.
+#[must_use]
+pub fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !name.is_empty() && name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
 /// Parses a text into a tree. Every fault of the grammar is noted, and what could be read is
 /// returned all the same.
 #[must_use]
@@ -290,8 +335,7 @@ impl Builder<'_> {
             }
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-            // No key takes a date; as text it meets the message about the kind that is wanted.
-            DeValue::Datetime(date) => Value::Text(Text::literal(date.to_string())),
+            DeValue::Datetime(date) => Value::Date(date.to_string()),
             DeValue::Array(items) => {
                 Value::List(items.iter().map(|item| self.node(item)).collect())
             }

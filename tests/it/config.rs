@@ -1,6 +1,7 @@
 //! `proxy.toml` and presets: what is accepted, what is said of the rest, and what is in force.
 
 mod faults;
+mod kinds;
 
 use std::fs;
 use std::path::Path;
