@@ -214,6 +214,10 @@ impl Table {
                 (Value::List(below), Value::List(above)) if added.contains(&&*entry.name) => {
                     below.extend(above.iter().cloned());
                 }
+                // A single text counts as a list of one.
+                (Value::List(below), Value::Text(_)) if added.contains(&&*entry.name) => {
+                    below.push(entry.node.clone());
+                }
                 _ => *under = entry.clone(),
             }
         }
@@ -380,6 +384,26 @@ mod tests {
     fn a_variable_that_is_not_closed_or_not_named_is_refused() {
         assert!(Text::parse("${user").is_err());
         assert!(Text::parse("a${}").is_err());
+    }
+
+    #[test]
+    fn what_is_added_to_a_list_stays_beside_what_was_there_in_either_form() {
+        let problems = Problems::default();
+        let table = |text: &str| {
+            let (name, text) = ("f".to_owned(), text.to_owned());
+            match parse(&Arc::new(Source { name, text }), &problems).value {
+                Value::Table(table) => table,
+                other => panic!("{other:?}"),
+            }
+        };
+        for over in ["refuse = \"/b\"", "refuse = [\"/b\"]"] {
+            let mut under = table("refuse = [\"/a\"]");
+            under.lay(&table(over), &["refuse"]);
+            let Value::List(items) = &under.entries[0].node.value else {
+                panic!("{under:?}")
+            };
+            assert_eq!(items.len(), 2, "{over}");
+        }
     }
 
     #[test]
