@@ -64,6 +64,8 @@ pub enum Kind {
     Boolean,
     /// A duration such as `"30s"`.
     Duration,
+    /// A duration that is longer than none.
+    Timeout,
     /// A size such as `"64KiB"`.
     Size,
     /// One of a few words.
@@ -93,7 +95,7 @@ impl Kind {
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
             Self::Boolean => "true or false",
-            Self::Duration => "a duration in quotes, such as \"30s\",",
+            Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
             Self::TextTable => "a table of texts",
@@ -239,13 +241,13 @@ pub static CLIENT_TIMEOUTS: Section = Section {
     keys: &[
         default(
             "head",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "from the moment a connection is free until the next request's head is there in full",
         ),
         default(
             "body",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "without a byte of a request's body; 408 after it",
         ),
@@ -360,26 +362,26 @@ pub static TARGET_TIMEOUTS: Section = Section {
     keys: &[
         default(
             "connect",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "to look up the name and open a connection",
         ),
-        default("tls", Kind::Duration, r#""5s""#, "to shake hands"),
+        default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
         default(
             "credential",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "to wait for a token that is on its way",
         ),
         default(
             "first-byte",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "from the end of the request to the head of the answer",
         ),
         default(
             "idle",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "without a byte of the answer's body",
         ),

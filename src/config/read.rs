@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     /// The table's path as messages name it.
     #[must_use]
     pub fn place(&self) -> String {
-        if self.path.starts_with("the ") {
+        if self.path.starts_with("the ") || self.path.starts_with('`') {
             self.path.clone()
         } else {
             format!("[{}]", self.path)
@@ -296,8 +296,12 @@ impl<'a> Reader<'a> {
     /// A duration. The key must have a default.
     #[must_use]
     pub fn duration(&self, name: &str) -> Given<Duration> {
-        self.parsed(name, units::duration)
-            .expect("durations have defaults")
+        let may_be_zero = !matches!(self.key(name).kind, Kind::Timeout);
+        let parse = |text: &str| match units::duration(text) {
+            Ok(Duration::ZERO) if !may_be_zero => Err(format!("`{text}` leaves no time at all")),
+            other => other,
+        };
+        self.parsed(name, parse).expect("durations have defaults")
     }
 
     /// A size in bytes.
@@ -479,7 +483,7 @@ fn without(message: &str, text: &str, node: &Node) -> String {
 /// Whether a value is of the kind that a key takes. References have a reader of their own.
 fn fits(kind: &Kind, value: &Value) -> bool {
     match kind {
-        Kind::Text | Kind::Word(_) | Kind::Duration | Kind::Size => {
+        Kind::Text | Kind::Word(_) | Kind::Duration | Kind::Timeout | Kind::Size => {
             matches!(value, Value::Text(_))
         }
         Kind::Integer(..) => matches!(value, Value::Integer(_)),

@@ -184,9 +184,12 @@ fn with_wrong_kinds(
 
 fn takes(kind: &Kind, value: &str) -> bool {
     match kind {
-        Kind::Text | Kind::Duration | Kind::Size | Kind::Word(_) | Kind::Identifier => {
-            value == "text"
-        }
+        Kind::Text
+        | Kind::Duration
+        | Kind::Timeout
+        | Kind::Size
+        | Kind::Word(_)
+        | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
         Kind::Integer(..) => value == "integer",
         Kind::Boolean => value == "boolean",
