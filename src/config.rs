@@ -253,42 +253,41 @@ fn routes(
 
 /// An identifier: a text that stands in the configuration itself, or one that is referred to.
 fn identifier(place: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
+    let fault = |message: String, help: &str| {
+        let message = format!("{place}: {message}");
+        context.problems.fault(&node.at, message, help);
+        None
+    };
     if let Value::Text(text) = &node.value {
-        return Some(text.clone());
+        return match text.as_literal().as_deref() {
+            Some("") => fault("this is empty".into(), ""),
+            _ => Some(text.clone()),
+        };
     }
     if !matches!(node.value, Value::Table(_)) {
-        let message = format!(
-            "{place}: text in quotes wanted, {} found",
-            node.value.kind()
-        );
-        context
-            .problems
-            .fault(&node.at, message, "or refer to it: { file = \"…\" }");
-        return None;
+        let message = format!("text in quotes wanted, {} found", node.value.kind());
+        return fault(message, "or refer to it: { file = \"…\" }");
     }
     let reference = preset::reference(place, node, context.problems)?;
-    match context.store.resolve(&reference, context.folder, None) {
-        Ok(resolved) => match resolved.secret.expose_str() {
-            Some(text) => {
-                let text = text.trim().to_owned();
-                Some(Text {
-                    origin: Some(reference.to_string()),
-                    ..Text::literal(text)
-                })
-            }
-            None => {
-                context
-                    .problems
-                    .fault(&node.at, format!("{place}: {reference} is not text"), "");
-                None
-            }
-        },
-        Err(error) => {
-            context
-                .problems
-                .fault(&node.at, format!("{place}: {}", error.message), error.help);
-            None
+    let resolved = match context.store.resolve(&reference, context.folder, None) {
+        Ok(resolved) => resolved,
+        Err(error) => return fault(error.message, &error.help),
+    };
+    let wrong_file = "is it the right file? An identifier is one line of text";
+    match resolved.secret.expose_str().map(str::trim) {
+        None => fault(format!("{reference} is not text"), wrong_file),
+        Some("") => fault(format!("{reference} is empty"), ""),
+        // An identifier is put into tokens, and a private key in its place would be sent away.
+        Some(text) if text.contains("PRIVATE KEY-----") => {
+            fault(format!("{reference} is a private key"), wrong_file)
         }
+        Some(text) if text.contains(char::is_control) => {
+            fault(format!("{reference} is more than one line"), wrong_file)
+        }
+        Some(text) => Some(Text {
+            origin: Some(reference.to_string()),
+            ..Text::literal(text)
+        }),
     }
 }
 

@@ -419,7 +419,9 @@ impl Input {
                 let text = self.identifier(path, node, context)?;
                 let literal = text.as_literal()?;
                 if self.kind == InputKind::Label && !is_label(&literal) {
-                    return fault(format!("`{literal}` is not one part of a host name"));
+                    // What was read from a file may be another file's content, and a secret.
+                    let shown = text.origin.unwrap_or_else(|| format!("`{literal}`"));
+                    return fault(format!("{shown} is not one part of a host name"));
                 }
                 Some(Node {
                     value: Value::Text(text),
@@ -668,6 +670,8 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
         pieces: Vec::new(),
         origin: text.origin.clone(),
     };
+    // As the text is shown, if a part of it was read from elsewhere.
+    let (mut shown, mut is_read) = (String::new(), false);
     for piece in &text.pieces {
         let value = match piece {
             Piece::Variable(name) => values.get(name),
@@ -676,17 +680,29 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
         match value {
             Some(value) => {
                 given.get_or_insert_with(|| value.at.clone());
-                joined.pieces.push(Piece::Literal(interpolated(value)));
-                if let Value::Text(Text {
-                    origin: Some(origin),
-                    ..
-                }) = &value.value
-                {
-                    joined.origin.get_or_insert_with(|| origin.clone());
+                let put_in = interpolated(value);
+                match &value.value {
+                    Value::Text(Text {
+                        origin: Some(origin),
+                        ..
+                    }) => {
+                        shown.push_str(&format!("<{origin}>"));
+                        is_read = true;
+                    }
+                    _ => shown.push_str(&put_in),
                 }
+                joined.pieces.push(Piece::Literal(put_in));
             }
-            None => joined.pieces.push(piece.clone()),
+            None => {
+                shown.push_str(match piece {
+                    Piece::Literal(text) | Piece::Variable(text) => text,
+                });
+                joined.pieces.push(piece.clone());
+            }
         }
+    }
+    if is_read {
+        joined.origin = Some(tree::quoted(&shown));
     }
     Some(Node {
         value: Value::Text(joined),
@@ -710,14 +726,10 @@ fn interpolated(node: &Node) -> String {
 
 /// Reads `{ file = … }` and the like.
 pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option<Reference> {
+    // The preset's line only passes it on.
+    let at = node.given.as_ref().unwrap_or(&node.at);
     let fault = |message: String, help: &str| {
-        problems.note(
-            Severity::Fault,
-            &node.at,
-            node.given.as_ref(),
-            message,
-            help,
-        );
+        problems.fault(at, message, help);
         None
     };
     let Value::Table(table) = &node.value else {

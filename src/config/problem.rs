@@ -87,7 +87,14 @@ impl fmt::Display for Problem {
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
-        f.write_str(&self.message)?;
+        for character in self.message.chars() {
+            // A message stays on its line, whatever the text that it is about has in it.
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                write!(f, "{character}")?;
+            }
+        }
         if let Some(given) = &self.given {
             write!(f, "\n    given at {given}")?;
         }

@@ -234,7 +234,12 @@ impl Location {
 
 /// Takes a URL apart. Only https: a token is sent over nothing else.
 fn location(text: &str) -> Result<Location, String> {
-    let bad = |why: &str| format!("`{text}` is not a target's URL: {why}");
+    // What stands before an `@` may be a password.
+    let shown = match text.contains('@') {
+        true => "this".to_owned(),
+        false => format!("`{text}`"),
+    };
+    let bad = |why: &str| format!("{shown} is not a target's URL: {why}");
     let uri: Uri = text.parse().map_err(|_| bad("it is no URL at all"))?;
     match uri.scheme_str() {
         Some("https") => {}
@@ -246,6 +251,9 @@ fn location(text: &str) -> Result<Location, String> {
         return Err(bad(
             "it has a user name in it; that is what credentials are for",
         ));
+    }
+    if uri.path().split('/').any(|it| matches!(it, "." | "..")) || uri.path().contains("//") {
+        return Err(bad("its path has an empty segment or one of dots"));
     }
     if uri.query().is_some() || text.contains('#') {
         return Err(bad(
@@ -439,13 +447,11 @@ fn prepare(
     let refuse = reader.texts("refuse");
     let refuse = refuse.iter().filter_map(|given| {
         let noted = |message: String| {
-            reader.problems().note(
-                Severity::Fault,
-                &given.at,
-                given.given.as_ref(),
-                message,
-                "",
-            );
+            let message = format!("`refuse` in {}: {message}", reader.place());
+            let (at, origin) = (&given.at, given.given.as_ref());
+            reader
+                .problems()
+                .note(Severity::Fault, at, origin, message, "");
         };
         RefusedPath::parse(&given.value).map_err(noted).ok()
     });
@@ -518,6 +524,12 @@ fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
     let host = reader.parsed("host", Pattern::parse);
     let path = reader.parsed("path", path);
     let methods = reader.texts("methods");
+    if reader.has("methods") && methods.is_empty() && reader.is_sound() {
+        let message = format!("`methods` in {} lists none", reader.place());
+        reader
+            .problems()
+            .fault(reader.at(), message, "leave it out for every method");
+    }
     let methods: Vec<Option<Method>> = methods.iter().map(|it| method(reader, it)).collect();
     let headers = reader.text_table("headers");
     let headers: Vec<_> = headers.iter().map(|it| header_rule(reader, it)).collect();
