@@ -68,7 +68,11 @@ pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
         }
         Err(error) => {
             let problems = Problems::default();
-            problems.fault_nowhere(error.message, "name the file with --config FILE");
+            let help = match path.exists() {
+                true => error.help,
+                false => "name the file with --config FILE".to_owned(),
+            };
+            problems.fault_nowhere(error.message, help);
             Err(problems)
         }
     }

@@ -9,7 +9,7 @@ use super::keys;
 use super::preset::{self, Expanded, Known, SOURCES, one_table};
 use super::problem::{Problems, Span};
 use super::read::{Given, Reader};
-use super::tree::{Node, Piece, Table, Text, Value};
+use super::tree::{Node, Piece, Table, Text, Value, key as key_as_written};
 use super::{Context, targets};
 use crate::credential::claims::{Blank, Part, Template};
 use crate::credential::placement::Placement;
@@ -75,11 +75,11 @@ fn read_one(
     {
         return read;
     }
-    let place = format!("credentials.{}", name.value);
+    let place = format!("credentials.{}", key_as_written(&name.value));
     let Some((kind, table, at)) = one_table(&place, table, at, kinds, context.problems) else {
         return read;
     };
-    let path = format!("credentials.{}.{kind}", name.value);
+    let path = format!("{place}.{kind}");
     let expanded = match presets.get(&kind) {
         Some(preset) => preset.expand(&path, &table, &at, context),
         None => Some(Expanded {

@@ -87,6 +87,7 @@ pub struct KeyPair {
 
 #[derive(Debug)]
 struct Lint {
+    at: Span,
     input: String,
     shorter_than: Option<String>,
     contains: Option<String>,
@@ -262,14 +263,45 @@ impl Preset {
     fn check_variables(&self, problems: &Problems) {
         for node in [&self.credential, &self.target] {
             for_each_text(node, &mut |text, at| {
-                for name in text.variables() {
-                    if Blank::named(name).is_none() && self.input(name).is_none() {
+                for name in text.variables().filter(|it| Blank::named(it).is_none()) {
+                    let Some(input) = self.input(name) else {
                         let known = self.inputs.iter().map(|input| input.name.as_str());
                         let help = did_you_mean(name, known);
                         problems.fault(at, format!("`{name}` is no input of this preset"), help);
+                        continue;
+                    };
+                    if text.as_variable().is_none() {
+                        input.check_as_part(at, problems);
                     }
                 }
             });
+        }
+        for input in self.inputs.iter().filter(|it| it.goes_into_claims()) {
+            let Some(default) = &input.default else {
+                continue;
+            };
+            for_each_text(default, &mut |text, at| {
+                if text.as_literal().is_none() {
+                    let message = format!("the default of `{}` has a variable in it", input.name);
+                    problems.fault(at, message, "put it where the input is used");
+                }
+            });
+        }
+        for lint in &self.lints {
+            let names = [Some(&lint.input), lint.shorter_than.as_ref()];
+            for name in names
+                .into_iter()
+                .flatten()
+                .filter(|it| self.input(it).is_none())
+            {
+                let known = self.inputs.iter().map(|input| input.name.as_str());
+                let help = did_you_mean(name, known);
+                problems.fault(
+                    &lint.at,
+                    format!("`{name}` is no input of this preset"),
+                    help,
+                );
+            }
         }
     }
 
@@ -294,6 +326,7 @@ impl Preset {
         self.note_unknown(path, &inputs, context.problems);
         let values = self.values(path, &inputs, at, context)?;
         self.lint(&values, context.problems);
+        let values = self.with_claims(path, values, context.problems)?;
         let mut credential = substitute(&self.credential, &values)?;
         let target = substitute(&self.target, &values)?;
         if let Value::Table(table) = &mut credential.value {
@@ -313,6 +346,51 @@ impl Preset {
             credential,
             target,
         })
+    }
+
+    /// Puts the other inputs into tables of claims. Once and for all: what stands in those is not
+    /// looked through again, so that a table that names itself is a fault and not a circle.
+    fn with_claims(
+        &self,
+        path: &str,
+        mut values: HashMap<String, Node>,
+        problems: &Problems,
+    ) -> Option<HashMap<String, Node>> {
+        let is_claims = |input: &&Input| input.kind == InputKind::Claims;
+        let plain: HashMap<String, Node> = values
+            .iter()
+            .filter(|(name, _)| self.input(name).is_some_and(Input::goes_into_claims))
+            .map(|(name, node)| (name.clone(), node.clone()))
+            .collect();
+        let mut is_sound = true;
+        for input in self.inputs.iter().filter(is_claims) {
+            let Some(node) = values.get_mut(&input.name) else {
+                continue;
+            };
+            for_each_text(node, &mut |text, at| {
+                for name in text.variables() {
+                    if Blank::named(name).is_none() && !plain.contains_key(name) {
+                        is_sound = false;
+                        let message = match self.input(name).map(|input| input.kind) {
+                            Some(InputKind::Secret) => {
+                                format!("`{name}` is a secret, and tokens are readable")
+                            }
+                            Some(InputKind::Claims) => {
+                                format!("`{name}` is a table of claims and stands in no other")
+                            }
+                            Some(_) => format!("`{name}` is not given"),
+                            None => format!("there is no input `{name}`"),
+                        };
+                        let message = format!("`{}` in [{path}]: {message}", input.name);
+                        let known = plain.keys().map(String::as_str);
+                        let known = known.chain(Blank::NAMES.iter().map(|(name, _)| *name));
+                        problems.fault(at, message, sorted_choice(name, known));
+                    }
+                }
+            });
+            *node = substitute(node, &plain)?;
+        }
+        is_sound.then_some(values)
     }
 
     fn note_unknown(&self, path: &str, given: &[&Entry], problems: &Problems) {
@@ -404,6 +482,25 @@ fn texts_of(node: &Node) -> Vec<String> {
 }
 
 impl Input {
+    /// Notes what would leave a hole in a text of the preset's.
+    fn check_as_part(&self, at: &Span, problems: &Problems) {
+        let message = if !self.goes_into_claims() {
+            format!("`{}` is a table and cannot be a part of a text", self.name)
+        } else if !self.required && self.default.is_none() {
+            format!(
+                "`{}` may be missing and cannot be a part of a text",
+                self.name
+            )
+        } else {
+            return;
+        };
+        problems.fault(at, message, "give the input a default, or a key of its own");
+    }
+
+    fn goes_into_claims(&self) -> bool {
+        !matches!(self.kind, InputKind::Secret | InputKind::Claims)
+    }
+
     /// Checks what the operator gave, and reads it if it is a reference to an identifier.
     fn accept(&self, path: &str, node: &Node, context: &Context<'_>) -> Option<Node> {
         let fault = |message: String| {
@@ -459,6 +556,12 @@ impl Input {
         }
         Some(text)
     }
+}
+
+fn sorted_choice<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    did_you_mean(name, known.iter().copied())
 }
 
 fn is_literal(node: &Node) -> bool {
@@ -531,6 +634,7 @@ fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
 fn read_lint(reader: &Reader<'_>) -> Option<Lint> {
     let text = |name| reader.text(name).map(|given| given.value);
     Some(Lint {
+        at: reader.at().clone(),
         input: text("input")?,
         shorter_than: text("shorter-than"),
         contains: text("contains"),
@@ -654,13 +758,8 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
     {
         let value = values.get(name)?;
         let given = value.given.clone().or_else(|| Some(value.at.clone()));
-        // A table of claims may name the other inputs, and itself least of all; texts inside any
-        // other value are literal.
-        let mut others = values.clone();
-        others.remove(name);
-        let inner = substitute(value, &others)?;
         return Some(Node {
-            value: inner.value,
+            value: value.value.clone(),
             at: node.at.clone(),
             given,
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::keys::{Key, Kind, Presence, Section};
 use super::problem::{Problems, Severity, Span, did_you_mean};
-use super::tree::{Node, Table, Text, Value, parse_value};
+use super::tree::{Entry, Node, Table, Text, Value, key, parse_value, quoted};
 use super::units;
 
 /// A value with the place that it came from.
@@ -420,7 +420,7 @@ impl<'a> Reader<'a> {
         self.entries(name)
             .iter()
             .map(|(given, table, at)| {
-                let path = format!("{}.{}", self.below(name), given.value);
+                let path = format!("{}.{}", self.below(name), key(&given.value));
                 read(given, &Reader::new(section, path, table, at, self.problems))
             })
             .collect()
@@ -437,6 +437,7 @@ impl<'a> Reader<'a> {
         };
         let mut entries = Vec::new();
         for entry in &table.entries {
+            self.note_odd_name(name, entry);
             let key = Given {
                 value: entry.name.clone(),
                 at: entry.name_at.clone(),
@@ -457,6 +458,17 @@ impl<'a> Reader<'a> {
             }
         }
         entries
+    }
+
+    /// Names stand in paths, logs and headers as they are, so that all of those must take them.
+    fn note_odd_name(&self, name: &str, entry: &Entry) {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let own = entry.name.as_str();
+        if own.is_empty() || !own.bytes().all(is_fine) || own.starts_with('.') {
+            let message = format!("{} cannot be a name in [{}]", quoted(own), self.below(name));
+            let help = "names have letters, digits, `-`, `_` and `.` in them, and no dot in front";
+            self.problems.fault(&entry.name_at, message, help);
+        }
     }
 
     fn below(&self, name: &str) -> String {

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
-use super::tree::{Entry, Node, Table, Text, Value};
+use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners};
 use crate::dial::Endpoint;
 use crate::host::Pattern;
@@ -107,7 +107,7 @@ fn read_one(
     let mut merged = credential.map(|it| it.target.clone()).unwrap_or_default();
     // What a preset refuses or removes keeps tokens at home: an operator's list adds to it.
     merged.lay(table, &["refuse", "remove"]);
-    let path = format!("targets.{}", name.value);
+    let path = format!("targets.{}", key(&name.value));
     // A preset may have given the URL, had there been no fault in its credential or in the name of
     // that. One fault is enough: this one is never used.
     let has_preset = credential.is_none_or(|it| it.expanded.is_some());
@@ -197,7 +197,7 @@ fn credential<'a>(
     let Some(wanted) = text.as_literal() else {
         let message = format!(
             "`credential` in [targets.{}]: variables mean nothing here",
-            name.value
+            key(&name.value)
         );
         problems.fault(&entry.node.at, message, "a literal `${` is written `$${`");
         return Err(Misnamed);

@@ -263,11 +263,14 @@ pub fn parse(source: &Arc<Source>, problems: &Problems) -> Node {
             source: Arc::clone(source),
             start,
         };
-        problems.fault(
-            &at,
-            format!("this is not TOML: {}", error.message().trim_end()),
-            "",
-        );
+        let named = error
+            .span()
+            .filter(|_| error.message().starts_with("duplicate key"))
+            .and_then(|span| source.text.get(span))
+            .map(|name| format!(" `{name}`"))
+            .unwrap_or_default();
+        let message = error.message().trim_end();
+        problems.fault(&at, format!("this is not TOML: {message}{named}"), "");
     }
     let builder = Builder { source, problems };
     let at = builder.span(document.span().start);
