@@ -1,5 +1,6 @@
 //! `proxy.toml` and presets: what is accepted, what is said of the rest, and what is in force.
 
+mod example;
 mod faults;
 mod kinds;
 
