@@ -3,6 +3,8 @@
 mod example;
 mod faults;
 mod kinds;
+mod odd;
+mod presets;
 
 use std::fs;
 use std::path::Path;
