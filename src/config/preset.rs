@@ -690,6 +690,32 @@ pub(super) fn one_table(
             problems.fault(name_at, message, did_you_mean(name, known.iter().copied()));
             None
         }
+        entries
+            if entries
+                .iter()
+                .filter(|it| is_known(it) && is_table(it))
+                .count()
+                == 1 =>
+        {
+            let mut found = None;
+            for entry in entries {
+                match &entry.node.value {
+                    Value::Table(table) if is_known(entry) => {
+                        found = Some((entry.name.clone(), table.clone(), entry.name_at.clone()));
+                    }
+                    _ => {
+                        let message =
+                            format!("`{}` stands beside the kind of [{place}]", entry.name);
+                        problems.fault(
+                            &entry.name_at,
+                            message,
+                            "keys stand in the kind's own table",
+                        );
+                    }
+                }
+            }
+            found
+        }
         entries => {
             let names: Vec<String> = entries.iter().map(|it| format!("`{}`", it.name)).collect();
             let second = &entries[1].name_at;
