@@ -324,8 +324,10 @@ impl Preset {
             .iter()
             .partition(|entry| CREDENTIAL.contains(&entry.name.as_str()));
         self.note_unknown(path, &inputs, context.problems);
-        let values = self.values(path, &inputs, at, context)?;
-        self.lint(&values, context.problems);
+        let (values, is_complete) = self.values(path, &inputs, at, context)?;
+        if is_complete {
+            self.lint(&values, context.problems);
+        }
         let values = self.with_claims(path, values, context.problems)?;
         let mut credential = substitute(&self.credential, &values)?;
         let target = substitute(&self.target, &values)?;
@@ -408,16 +410,18 @@ impl Preset {
         }
     }
 
-    /// The inputs' values by name; `None` if any is missing or wrong, all of which is noted.
+    /// The inputs' values by name, and whether all of them are what was given. In place of one that
+    /// is missing or wrong, which is noted, there is some value of its kind, so that the rest is
+    /// still looked at; a secret has no such value.
     fn values(
         &self,
         path: &str,
         given: &[&Entry],
         at: &Span,
         context: &Context<'_>,
-    ) -> Option<HashMap<String, Node>> {
+    ) -> Option<(HashMap<String, Node>, bool)> {
         let mut values = HashMap::new();
-        let mut is_complete = true;
+        let (mut is_complete, mut is_hopeless) = (true, false);
         for input in &self.inputs {
             let entry = given.iter().find(|entry| entry.name == input.name);
             let node = match (entry, &input.default) {
@@ -432,12 +436,13 @@ impl Preset {
                     None
                 }
             };
-            match node {
+            is_complete &= node.is_some();
+            match node.or_else(|| input.stand_in(at)) {
                 Some(node) => drop(values.insert(input.name.clone(), node)),
-                None => is_complete = false,
+                None => is_hopeless = true,
             }
         }
-        is_complete.then_some(values)
+        (!is_hopeless).then_some((values, is_complete))
     }
 
     fn lint(&self, values: &HashMap<String, Node>, problems: &Problems) {
@@ -482,6 +487,22 @@ fn texts_of(node: &Node) -> Vec<String> {
 }
 
 impl Input {
+    fn stand_in(&self, at: &Span) -> Option<Node> {
+        let value = match self.kind {
+            InputKind::Text | InputKind::Label => Value::Text(Text::literal("unknown")),
+            InputKind::Url => Value::Text(Text::literal("https://unknown.invalid")),
+            InputKind::Integer => Value::Integer(0),
+            InputKind::Texts => Value::List(Vec::new()),
+            InputKind::Claims => Value::Table(Table::default()),
+            InputKind::Secret => return None,
+        };
+        Some(Node {
+            value,
+            at: at.clone(),
+            given: None,
+        })
+    }
+
     /// Notes what would leave a hole in a text of the preset's.
     fn check_as_part(&self, at: &Span, problems: &Problems) {
         let message = if !self.goes_into_claims() {
