@@ -26,7 +26,7 @@ usage: countersign [COMMAND] [OPTIONS]
 commands:
   serve                   run the proxy; the default
   check                   say whether a configuration can be used, and what is wrong with it
-  demo                    run the proxy against an emulator of Taegis VDR, without any configuration
+  demo                    run the proxy against emulated vendors, without any configuration
   keygen PRESET           make the key pair that a preset's vendor asks for
   keygen --public-of FILE print the public half of a key
 

@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
 use crate::router::{Rule, Table as Routes};
+use crate::secret::store::{Modes, Store};
 use crate::{body, normalize, plan, telemetry, worker};
 
 pub mod credentials;
@@ -19,7 +20,7 @@ pub mod listeners;
 pub mod preset;
 pub mod problem;
 pub mod read;
-pub mod resolve;
+
 pub mod show;
 pub mod targets;
 pub mod tree;
@@ -28,7 +29,6 @@ pub mod units;
 use preset::Known;
 use problem::{Problems, Source, Span};
 use read::Reader;
-use resolve::{Modes, Store};
 use tree::{Node, Text, Value};
 
 /// What there is to say of a configuration that can be used.

@@ -135,7 +135,7 @@ async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStream, 
                 last = Some(DialError::Connect {
                     address: *address,
                     source,
-                })
+                });
             }
             Err(elapsed) => last = Some(too_late(elapsed)),
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub mod store;
+
 /// Bytes that are wiped when they are dropped and that no formatter shows.
 ///
 /// There is no `Display`, because whatever can be displayed ends up in a log line one day; no

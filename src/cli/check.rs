@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::CONFIG;
 use crate::config::problem::Problems;
-use crate::config::resolve::Store;
 use crate::config::{self, Loaded};
+use crate::secret::store::Store;
 
 /// Reads the file and says what is wrong with it, or prints what will be in force.
 pub(super) fn run(path: &Path, print: bool) -> ExitCode {

@@ -36,9 +36,9 @@ mod stage {
     use crate::app::{self, Running, StartError};
     use crate::clock::Clock;
     use crate::config;
-    use crate::config::resolve::Store;
     use crate::emulator::scene::Scene;
     use crate::emulator::scenes;
+    use crate::secret::store::Store;
     use crate::telemetry;
 
     /// Where the demo listens, if it can.

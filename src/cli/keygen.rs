@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use super::{CONFIG, USAGE};
 use crate::config::preset::{self, Preset};
 use crate::config::problem::{Problems, did_you_mean};
-use crate::config::resolve::{Modes, Reference, Store};
 use crate::jws::{self, KeyKind};
+use crate::secret::store::{Modes, Reference, Store};
 
 /// Only the owner may read a private key.
 const PRIVATE: u32 = 0o600;

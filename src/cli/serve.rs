@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use super::{check, process};
 use crate::app::{self, Running};
 use crate::clock::Clock;
-use crate::config::resolve::Store;
 use crate::config::{self, Loaded};
 use crate::plan::Plan;
 use crate::router::Rule;
+use crate::secret::store::Store;
 use crate::telemetry;
 
 /// Loads, starts, announces, waits and drains.

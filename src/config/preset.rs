@@ -12,9 +12,9 @@ use super::Context;
 use super::keys::{self, CREDENTIAL, PRESET};
 use super::problem::{Problems, Severity, Source, Span, did_you_mean};
 use super::read::{Given, Reader};
-use super::resolve::{Reference, Store};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
 use crate::credential::claims::Blank;
+use crate::secret::store::{Reference, Store};
 
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));

@@ -9,8 +9,8 @@ mod presets;
 use std::fs;
 use std::path::Path;
 
-use countersign::config::resolve::Store;
 use countersign::config::{self, Loaded};
+use countersign::secret::store::Store;
 
 use crate::support::Folder;
 

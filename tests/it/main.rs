@@ -1,6 +1,30 @@
 //! The manual in tests: one binary, one module a feature, names that are sentences.
 
+#![expect(
+    unreachable_pub,
+    reason = "the support's items are public to the tests"
+)]
+
 mod support;
 
-mod cli;
+// The way of a request.
+mod bodies;
+mod credential;
+mod headers;
+mod refusals;
+mod reuse;
+mod routing;
+mod verification;
+
+// The configuration.
 mod config;
+
+// The program.
+mod cli;
+mod demo;
+mod emulated;
+mod serve;
+mod structure;
+
+// Other people's tools; run with `--ignored`, where a missing tool is a failure.
+mod peers;

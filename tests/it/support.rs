@@ -1,5 +1,17 @@
-//! What the tests stand on.
+//! What the tests stand on: a proxy, upstreams and callers, all with real sockets and real TLS.
+//!
+//! Everything binds port 0, keeps its files in a folder of its own and ends when it is dropped, so
+//! that all tests run side by side. Nothing here knows how the proxy works inside: a test gives it
+//! the text of a configuration and looks at the wires on both sides.
 
-pub(crate) mod folder;
+pub mod caller;
+pub mod folder;
+pub mod process;
+pub mod proxy;
+pub mod upstream;
 
-pub(crate) use folder::Folder;
+pub use caller::{Caller, get, send};
+pub use folder::Folder;
+pub use process::Process;
+pub use proxy::{Proxy, acme, proxy_to};
+pub use upstream::Upstream;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use countersign::config::keys::{self, Kind, Presence, Section};
 use countersign::config::preset;
 use countersign::config::problem::{Problems, Source, Span};
-use countersign::config::resolve::Store;
 use countersign::config::tree::{self, Node, Value};
+use countersign::secret::store::Store;
 
 use super::parse;
 use crate::cli;

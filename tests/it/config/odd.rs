@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use countersign::config;
-use countersign::config::resolve::Store;
+use countersign::secret::store::Store;
 
 use super::parse;
 use crate::support::Folder;

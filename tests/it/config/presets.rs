@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use countersign::config::preset::{self, BUILT_IN};
 use countersign::config::problem::Problems;
-use countersign::config::resolve::Store;
 use countersign::credential::Source;
 use countersign::credential::claims::Filling;
+use countersign::secret::store::Store;
 use serde_json::json;
 
 use super::{expect, parse, without_place};

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folder.
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
     /// An empty one.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("countersign-test-{}", uuid::Uuid::new_v4());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("a new folder");
@@ -17,12 +17,12 @@ impl Folder {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file that only its owner may read.
-    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("its folder");
         fs::write(&path, content).expect("a file");
@@ -31,13 +31,13 @@ impl Folder {
     }
 
     /// Sets a file's mode.
-    pub(crate) fn chmod(&self, name: &str, mode: u32) {
+    pub fn chmod(&self, name: &str, mode: u32) {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(self.0.join(name), permissions).expect("a mode");
     }
 
     /// Writes a new private key on P-521, and gives its public half.
-    pub(crate) fn write_key(&self, name: &str) -> String {
+    pub fn write_key(&self, name: &str) -> String {
         let pair = countersign::jws::generate(countersign::jws::KeyKind::EcP521);
         self.write(name, pair.private_pem.expose());
         pair.public_pem

@@ -1,0 +1,196 @@
+//! Upstreams: TLS servers that note every byte and answer as a test says.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use countersign::emulator::Authority;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::caller::PATIENCE;
+
+/// The name that the upstreams' certificates carry.
+pub const NAME: &str = "upstream.example";
+
+/// A server.
+pub struct Upstream {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Who vouches for it.
+    pub ca_pem: String,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// One connection to it.
+pub struct Conversation {
+    stream: StreamOwned<ServerConnection, TcpStream>,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// The number of the connection, from 0.
+    pub number: usize,
+}
+
+impl Upstream {
+    /// Answers every request with the same bytes.
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::with(move |conversation| {
+            while conversation.read_request().is_some() {
+                conversation.write(&answer);
+            }
+        })
+    }
+
+    /// Answers every request with 200 and a text.
+    pub fn saying(text: &str) -> Self {
+        Self::answering(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        ))
+    }
+
+    /// Holds every connection's conversation as `hold` does, on a thread of its own.
+    pub fn with(hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+        let authority = Authority::new().expect("an authority");
+        let (certificate, key) = authority
+            .server_certificate(vec![NAME.to_owned()])
+            .expect("a certificate");
+        Self::with_certificate(authority.pem(), vec![certificate], key, hold)
+    }
+
+    /// The same with another certificate.
+    pub fn with_certificate(
+        ca_pem: String,
+        chain: Vec<rustls::pki_types::CertificateDer<'static>>,
+        key: rustls::pki_types::PrivateKeyDer<'static>,
+        hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("the key fits the certificate");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let upstream = Self {
+            address: listener.local_addr().expect("an address"),
+            ca_pem,
+            requests: Arc::default(),
+            connections: Arc::default(),
+        };
+        let (requests, connections) = (
+            Arc::clone(&upstream.requests),
+            Arc::clone(&upstream.connections),
+        );
+        let (config, hold) = (Arc::new(config), Arc::new(hold));
+        // The thread ends with the test's process; nobody connects to it after the test.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                stream.set_nodelay(true).expect("no delay");
+                let number = connections.fetch_add(1, Ordering::SeqCst);
+                let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+                let mut conversation = Conversation {
+                    stream: StreamOwned::new(connection, stream),
+                    requests: Arc::clone(&requests),
+                    number,
+                };
+                let hold = Arc::clone(&hold);
+                thread::spawn(move || hold(&mut conversation));
+            }
+        });
+        upstream
+    }
+
+    /// Every request that was read, byte for byte.
+    pub fn requests(&self) -> Vec<String> {
+        let requests = self
+            .requests
+            .lock()
+            .expect("no test panics while it holds this");
+        requests
+            .iter()
+            .map(|it| String::from_utf8_lossy(it).into_owned())
+            .collect()
+    }
+
+    /// The only request that was read.
+    pub fn request(&self) -> String {
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "{requests:#?}");
+        requests.remove(0)
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Conversation {
+    /// Reads one request, head and body, and notes its bytes. `None` when there is no further one.
+    pub fn read_request(&mut self) -> Option<String> {
+        let head = self.read_head()?;
+        let mut bytes = head.clone().into_bytes();
+        let lower = head.to_ascii_lowercase();
+        if lower.contains("\r\ntransfer-encoding: chunked\r\n") {
+            while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+                bytes.push(self.byte()?);
+            }
+        } else if let Some((_, rest)) = lower.split_once("\r\ncontent-length: ") {
+            let length = rest
+                .split("\r\n")
+                .next()
+                .and_then(|it| it.parse::<usize>().ok());
+            let mut body = vec![0; length.expect("a length")];
+            self.stream.read_exact(&mut body).ok()?;
+            bytes.extend(body);
+        }
+        self.note(&bytes);
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Reads a request's head alone.
+    pub fn read_head(&mut self) -> Option<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.byte()?);
+        }
+        Some(String::from_utf8(head).expect("the proxy sends ASCII"))
+    }
+
+    /// Notes a request that a test reads piece by piece.
+    pub fn note(&self, bytes: &[u8]) {
+        self.requests
+            .lock()
+            .expect("no test panics while it holds this")
+            .push(bytes.to_vec());
+    }
+
+    /// Reads as many bytes.
+    pub fn read_exact(&mut self, bytes: &mut [u8]) -> bool {
+        self.stream.read_exact(bytes).is_ok()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).ok().map(|()| byte[0])
+    }
+
+    /// Ends the connection as TLS says one should.
+    pub fn close(&mut self) {
+        self.stream.conn.send_close_notify();
+        let _ = self.stream.flush();
+    }
+
+    /// Writes bytes; whether the other side still takes them.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream
+            .write_all(bytes.as_ref())
+            .and_then(|()| self.stream.flush())
+            .is_ok()
+    }
+}
