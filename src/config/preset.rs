@@ -14,6 +14,7 @@ use super::problem::{Problems, Severity, Source, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
 use crate::credential::claims::Blank;
+use crate::jws::KeyKind;
 use crate::secret::store::{Reference, Store};
 
 /// The presets that come with the program: name and text.
@@ -70,6 +71,21 @@ pub enum InputKind {
     Secret,
     /// A table whose strings may name the other inputs.
     Claims,
+}
+
+impl InputKind {
+    /// Whether a default can be this.
+    fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Text | Self::Label | Self::Url => matches!(value, Value::Text(_)),
+            Self::Integer => matches!(value, Value::Integer(0..)),
+            Self::Texts => match value {
+                Value::List(items) => items.iter().all(|it| matches!(it.value, Value::Text(_))),
+                _ => false,
+            },
+            Self::Secret | Self::Claims => matches!(value, Value::Table(_)),
+        }
+    }
 }
 
 /// The key pair that a vendor asks for.
@@ -280,6 +296,11 @@ impl Preset {
             let Some(default) = &input.default else {
                 continue;
             };
+            if !input.kind.takes(&default.value) {
+                let found = default.value.kind();
+                let message = format!("the default of `{}` cannot be {found}", input.name);
+                problems.fault(&default.at, message, "it is of the input's own type");
+            }
             for_each_text(default, &mut |text, at| {
                 if text.as_literal().is_none() {
                     let message = format!("the default of `{}` has a variable in it", input.name);
@@ -643,7 +664,11 @@ fn shown(node: &Node) -> String {
 
 fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
     let text = |name| reader.text(name).map(|given| given.value);
-    let (kind, private) = (text("kind"), text("private"));
+    let kind = reader.parsed("kind", |text| match text.parse::<KeyKind>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("`{text}` is {error}")),
+    });
+    let (kind, private) = (kind.map(|given| given.value), text("private"));
     Some(KeyPair {
         kind: kind?,
         private: private?,

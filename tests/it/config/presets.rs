@@ -279,6 +279,17 @@ fn a_preset_with_faults_is_refused_where_they_stand() {
              help: did you mean `region`?\n",
         ),
         (
+            "required = false",
+            "default = 7",
+            "FOLDER/presets/widgets.toml:12:11: the default of `account` cannot be a whole number\n    \
+             help: it is of the input's own type\n",
+        ),
+        (
+            "[[lint]]",
+            "[key]\nkind = \"ec-p522\"\nprivate = \"a\"\npublic = \"b\"\nnext = \"c\"\n[[lint]]",
+            "FOLDER/presets/widgets.toml:38:8: `kind` in [key]: `ec-p522` is not a kind of key; known ",
+        ),
+        (
             "[inputs.region]",
             "[inputs.now]",
             "FOLDER/presets/widgets.toml:6:9: `now` has a meaning of its own and cannot be an \
