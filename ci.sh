@@ -104,7 +104,11 @@ check_example() {
         (
             umask 077
             case $secret in
-                *.pem) "$binary" keygen vdr </dev/null >"$scratch/$secret" ;;
+                *.pem)
+                    "$binary" keygen vdr --out "$scratch" >"$scratch/said"
+                    mv "$scratch/impersonation-api-private.pem" "$scratch/$secret"
+                    rm "$scratch/impersonation-api-public.pem"
+                    ;;
                 *) echo example >"$scratch/$secret" ;;
             esac
         )

@@ -1,6 +1,7 @@
 //! The command line: what was asked for, and with which exit code it ends.
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,8 +75,11 @@ fn execute(command: Command) -> ExitCode {
 }
 
 fn say(text: &str) -> ExitCode {
-    print!("{text}");
-    ExitCode::SUCCESS
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Who reads the first line only has what they want.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(error),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn fail(message: impl std::fmt::Display) -> ExitCode {
@@ -119,12 +123,11 @@ fn parse(mut parser: Parser) -> Result<Command, String> {
 fn command(given: Given) -> Result<Command, String> {
     let words: Vec<&str> = given.words.iter().map(String::as_str).collect();
     let config = || given.config.clone().unwrap_or_else(default_config);
-    let takes = |config: bool, print: bool, keygen: bool| {
+    let takes = |config: bool, print: bool, out: bool| {
         let stray = [
             ("--config", given.config.is_some() && !config),
             ("--print", given.print && !print),
-            ("--out", given.out.is_some() && !keygen),
-            ("--public-of", given.public_of.is_some() && !keygen),
+            ("--out", given.out.is_some() && !out),
         ];
         match stray.iter().find(|(_, is_stray)| *is_stray) {
             Some((option, _)) => Err(format!("`{option}` means nothing to this command")),
@@ -148,7 +151,7 @@ fn command(given: Given) -> Result<Command, String> {
             Ok(Command::Demo)
         }
         (["keygen"], Some(file)) => {
-            takes(false, false, true)?;
+            takes(false, false, false)?;
             Ok(Command::PublicOf { file: file.clone() })
         }
         (["keygen", preset], None) => {

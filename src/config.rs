@@ -26,7 +26,7 @@ pub mod tree;
 pub mod units;
 
 use crate::secret::store::{Modes, Reference, Store};
-use preset::Preset;
+use preset::Known;
 use problem::{Problems, Source, Span};
 use read::Reader;
 use tree::{Node, Text, Value};
@@ -68,7 +68,11 @@ pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
         }
         Err(error) => {
             let problems = Problems::default();
-            problems.fault_nowhere(error.message, "name the file with --config FILE");
+            let help = match path.exists() {
+                true => error.help,
+                false => "name the file with --config FILE".to_owned(),
+            };
+            problems.fault_nowhere(error.message, help);
             Err(problems)
         }
     }
@@ -141,16 +145,19 @@ fn read_root(
             .map(|given| given.value),
         idle: reader.table("timeouts", |it| it.duration("body").value)?,
     };
+    let normalize = normalize::Config {
+        target: limit(reader, "target"),
+    };
+    let (workers, log) = (workers(reader), log(reader));
+    // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let config = Config {
-        workers: workers(reader),
+        workers,
         worker,
-        normalize: normalize::Config {
-            target: limit(reader, "target"),
-        },
+        normalize,
         body,
-        log: log(reader)?,
+        log: log?,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -176,7 +183,7 @@ fn modes(reader: &Reader<'_>) -> Modes {
     }
 }
 
-fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Vec<Preset> {
+fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Known {
     let folder = reader.text("presets");
     let path: Option<PathBuf> = folder
         .as_ref()
@@ -244,7 +251,7 @@ fn routes(
                 let help = if targets::is_same(rule, other) {
                     "the two are equal; tell them apart by path, host, listener, methods or headers"
                 } else {
-                    "the other is more exact in what is looked at first: listener, host, path, methods, headers"
+                    "routes are tried in this order: a listener named, an exact host, a suffix, the longest path, methods named, most headers, the place in the file"
                 };
                 problems.fault(at, message, help);
             }
@@ -255,51 +262,45 @@ fn routes(
 
 /// An identifier: a text that stands in the configuration itself, or one that is referred to.
 fn identifier(place: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
+    let fault = |message: String, help: &str| {
+        let message = format!("{place}: {message}");
+        context.problems.fault(&node.at, message, help);
+        None
+    };
     if let Value::Text(text) = &node.value {
-        return Some(text.clone());
+        return match text.as_literal().as_deref() {
+            Some("") => fault("this is empty".into(), ""),
+            _ => Some(text.clone()),
+        };
     }
     if !matches!(node.value, Value::Table(_)) {
-        let message = format!(
-            "{place}: text in quotes wanted, {} found",
-            node.value.kind()
-        );
-        context
-            .problems
-            .fault(&node.at, message, "or refer to it: { file = \"…\" }");
-        return None;
+        let message = format!("text in quotes wanted, {} found", node.value.kind());
+        return fault(message, "or refer to it: { file = \"…\" }");
     }
     let reference = preset::reference(place, node, context.problems)?;
     if let Reference::Command(_) = reference {
-        let message = format!("{place}: a command is only for secrets");
-        context.problems.fault(
-            &node.at,
-            message,
-            "write the text itself, or refer to a file",
-        );
-        return None;
+        let help = "write the text itself, or refer to a file";
+        return fault("a command is only for secrets".into(), help);
     }
-    match context.store.resolve(&reference, context.folder, None) {
-        Ok(resolved) => match resolved.secret.expose_str() {
-            Some(text) => {
-                let text = text.trim().to_owned();
-                Some(Text {
-                    origin: Some(reference.to_string()),
-                    ..Text::literal(text)
-                })
-            }
-            None => {
-                context
-                    .problems
-                    .fault(&node.at, format!("{place}: {reference} is not text"), "");
-                None
-            }
-        },
-        Err(error) => {
-            context
-                .problems
-                .fault(&node.at, format!("{place}: {}", error.message), error.help);
-            None
+    let resolved = match context.store.resolve(&reference, context.folder, None) {
+        Ok(resolved) => resolved,
+        Err(error) => return fault(error.message, &error.help),
+    };
+    let wrong_file = "is it the right file? An identifier is one line of text";
+    match resolved.secret.expose_str().map(str::trim) {
+        None => fault(format!("{reference} is not text"), wrong_file),
+        Some("") => fault(format!("{reference} is empty"), ""),
+        // An identifier is put into tokens, and a private key in its place would be sent away.
+        Some(text) if text.contains("PRIVATE KEY-----") => {
+            fault(format!("{reference} is a private key"), wrong_file)
         }
+        Some(text) if text.contains(char::is_control) => {
+            fault(format!("{reference} is more than one line"), wrong_file)
+        }
+        Some(text) => Some(Text {
+            origin: Some(reference.to_string()),
+            ..Text::literal(text)
+        }),
     }
 }
 

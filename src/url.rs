@@ -26,7 +26,13 @@ impl Url {
     ///
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| format!("`{text}` is not a URL for this: {why}");
+        // What stands before an `@` may be a password.
+        let shown = if text.contains('@') {
+            "this".into()
+        } else {
+            format!("`{text}`")
+        };
+        let bad = |why: &str| format!("{shown} is not a URL that can be used here: {why}");
         let uri: Uri = text.parse().map_err(|_| bad("it is no URL at all"))?;
         match uri.scheme_str() {
             Some("https") => {}

@@ -20,18 +20,15 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
     };
     eprint!("{warnings}");
     if print {
-        print!("{shown}");
-    } else {
-        let (listeners, targets) = (config.listeners.len(), config.targets.len());
-        println!(
-            "{} can be used: {}, {}, {}",
-            path.display(),
-            count(listeners, "listener"),
-            count(config.credentials.len(), "credential"),
-            count(targets, "target"),
-        );
+        return super::say(&shown);
     }
-    ExitCode::SUCCESS
+    super::say(&format!(
+        "{} can be used: {}, {}, {}\n",
+        path.display(),
+        count(config.listeners.len(), "listener"),
+        count(config.credentials.len(), "credential"),
+        count(config.targets.len(), "target"),
+    ))
 }
 
 /// Says what is wrong with a configuration.

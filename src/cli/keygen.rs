@@ -1,7 +1,7 @@
 //! `countersign keygen`: the key pair that a preset's vendor asks for, and the public half of a key
 //! that exists.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -20,9 +20,9 @@ const PUBLIC: u32 = 0o644;
 /// Makes a preset's key pair in a folder. A file that exists is never written over.
 pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
     let problems = Problems::default();
-    let presets = preset::known(&Store::Disk, None, &problems);
-    let Some(preset) = presets.iter().find(|preset| preset.name == name) else {
-        let known: Vec<&str> = with_keys(&presets)
+    let known = preset::known(&Store::Disk, None, &problems);
+    let Some(preset) = known.get(name) else {
+        let known: Vec<&str> = with_keys(&known.presets)
             .map(|preset| preset.name.as_str())
             .collect();
         let help = did_you_mean(name, known.iter().copied());
@@ -48,26 +48,29 @@ pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
         }
     }
     let keys = jws::generate(kind);
-    let written = write(&private, keys.private_pem.expose(), PRIVATE)
-        .map_err(|error| (&private, error))
-        .and_then(|()| {
-            write(&public, keys.public_pem.as_bytes(), PUBLIC).map_err(|error| (&public, error))
-        });
-    if let Err((path, error)) = written {
-        return super::fail(format!("cannot write {}: {error}", path.display()));
+    if let Err(error) = write(&private, keys.private_pem.expose(), PRIVATE) {
+        return super::fail(format!("cannot write {}: {error}", private.display()));
     }
-    println!(
-        "{}  the private key ({kind}, mode 0600): keep it here",
-        private.display()
-    );
-    println!("{}  the public key: {}", public.display(), pair.next);
-    ExitCode::SUCCESS
+    if let Err(error) = write(&public, keys.public_pem.as_bytes(), PUBLIC) {
+        // Half a pair is of no use, and would be in the way of the next try.
+        let _ = fs::remove_file(&private);
+        return super::fail(format!("cannot write {}: {error}", public.display()));
+    }
+    super::say(&format!(
+        "{}  the private key ({kind}, mode 0600): keep it here\n{}  the public key: {}\n",
+        private.display(),
+        public.display(),
+        pair.next
+    ))
 }
 
+/// Writes a file that did not exist, or leaves none.
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(content)
+    file.write_all(content).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
 }
 
 /// Prints the public half of a private key.
@@ -96,7 +99,7 @@ pub(super) fn public_of(file: &Path) -> ExitCode {
 /// The presets that have a key pair, in a sentence.
 pub(super) fn choices() -> String {
     let presets = preset::known(&Store::Disk, None, &Problems::default());
-    let names: Vec<String> = with_keys(&presets)
+    let names: Vec<String> = with_keys(&presets.presets)
         .map(|preset| format!("`{}`", preset.name))
         .collect();
     format!("known: {}", names.join(", "))

@@ -2,10 +2,10 @@
 
 use http::HeaderName;
 
-use super::preset::{Expanded, Preset, SOURCES, one_table};
+use super::preset::{Expanded, Known, SOURCES, one_table};
 use super::problem::{Problems, Span};
 use super::read::{Given, Reader};
-use super::tree::{Node, Table, Value};
+use super::tree::{Node, Table, Value, key as as_written};
 use super::{Context, show, targets};
 use crate::credential::Config;
 
@@ -40,18 +40,19 @@ pub struct Read {
 #[derive(Clone, Copy, Debug)]
 pub struct Kinds<'a> {
     /// The presets.
-    pub presets: &'a [Preset],
+    pub presets: &'a Known,
     /// What they need to be read.
     pub context: &'a Context<'a>,
 }
 
 impl<'a> Kinds<'a> {
     fn names(&self) -> Vec<&'a str> {
-        self.presets
+        let usable = self
+            .presets
+            .presets
             .iter()
-            .map(|preset| preset.name.as_str())
-            .chain(SOURCES)
-            .collect()
+            .map(|preset| preset.name.as_str());
+        SOURCES.into_iter().chain(usable).collect()
     }
 
     /// Reads all credentials of the file.
@@ -69,8 +70,14 @@ impl<'a> Kinds<'a> {
             let help = "a target says `credential = \"none\"` to have no credential at all";
             problems.fault(&name.at, "a credential cannot be called `none`", help);
         }
-        let place = format!("credentials.{}", name.value);
+        let place = format!("credentials.{}", as_written(&name.value));
         let mut read = Read::empty(&name.value, &name.at);
+        // What is wrong with the preset has been said where it stands.
+        if let [entry] = table.entries.as_slice()
+            && self.presets.broken.contains(&entry.name)
+        {
+            return read;
+        }
         if let Some((kind, table, at)) = one_table(&place, table, at, &self.names(), problems) {
             self.expand(&mut read, kind, &table, &at);
             read.given = Some((table, at));
@@ -91,8 +98,8 @@ impl<'a> Kinds<'a> {
     }
 
     fn expand(&self, read: &mut Read, kind: String, table: &Table, at: &Span) {
-        let path = format!("credentials.{}.{kind}", read.name);
-        let expanded = match self.presets.iter().find(|preset| preset.name == kind) {
+        let path = format!("credentials.{}.{kind}", as_written(&read.name));
+        let expanded = match self.presets.get(&kind) {
             Some(preset) => preset.expand(&path, table, at, self.context),
             None => Some(Expanded {
                 source: kind.clone(),
@@ -139,6 +146,10 @@ impl Read {
 
 /// Notes credentials that are on no request: a typing error, as a rule.
 pub fn note_unused(credentials: &[Read], targets: &[targets::Read], problems: &Problems) {
+    // A target whose own faults are noted may well have meant it.
+    if problems.has_faults() {
+        return;
+    }
     for credential in credentials {
         let is_used = targets
             .iter()

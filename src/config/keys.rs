@@ -64,6 +64,8 @@ pub enum Kind {
     Boolean,
     /// A duration such as `"30s"`.
     Duration,
+    /// A duration that is longer than none.
+    Timeout,
     /// A size such as `"64KiB"`.
     Size,
     /// One of a few words.
@@ -74,6 +76,8 @@ pub enum Kind {
     TextTable,
     /// A table of anything; what it means is the reader's business.
     Free,
+    /// Anything at all.
+    Any,
     /// A table with keys of its own.
     Table(&'static Section),
     /// A list of tables with keys of their own.
@@ -91,10 +95,11 @@ impl Kind {
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
             Self::Boolean => "true or false",
-            Self::Duration => "a duration in quotes, such as \"30s\",",
+            Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
             Self::TextTable => "a table of texts",
+            Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
             Self::Tables(_) => "a list of tables",
         }
@@ -236,13 +241,13 @@ pub static CLIENT_TIMEOUTS: Section = Section {
     keys: &[
         default(
             "head",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "from the moment a connection is free until the next request's head is there in full",
         ),
         default(
             "body",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "without a byte of a request's body; 408 after it",
         ),
@@ -357,26 +362,26 @@ pub static TARGET_TIMEOUTS: Section = Section {
     keys: &[
         default(
             "connect",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "to look up the name and open a connection",
         ),
-        default("tls", Kind::Duration, r#""5s""#, "to shake hands"),
+        default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
         default(
             "credential",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "to wait for a token that is on its way",
         ),
         default(
             "first-byte",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "from the end of the request to the head of the answer",
         ),
         default(
             "idle",
-            Kind::Duration,
+            Kind::Timeout,
             r#""60s""#,
             "without a byte of the answer's body",
         ),
@@ -851,14 +856,14 @@ pub static CALL_TIMEOUTS: Section = Section {
     keys: &[
         default(
             "connect",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "to look up the name and open a connection",
         ),
-        default("tls", Kind::Duration, r#""5s""#, "to shake hands"),
+        default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
         default(
             "total",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5s""#,
             "for everything, to the last byte of the answer",
         ),
@@ -898,6 +903,16 @@ pub static REFERENCE: Section = Section {
             "credential",
             Kind::Text,
             "a credential that systemd hands over (LoadCredential=)",
+        ),
+        optional(
+            "command",
+            Kind::Texts,
+            "what a program writes to its standard output; only for secrets",
+        ),
+        optional(
+            "pointer",
+            Kind::Texts,
+            "with `file`: where in it, if it is JSON; of several JSON pointers the first that leads to a text",
         ),
     ],
 };
@@ -949,7 +964,7 @@ pub static INPUT: Section = Section {
         required(
             "type",
             Kind::Word(&[
-                "text", "label", "url", "integer", "texts", "secret", "claims",
+                "text", "label", "url", "integer", "texts", "duration", "secret", "claims",
             ]),
             "what the input takes; `label` is one part of a host name, `claims` a table whose texts may name the other inputs",
         ),
@@ -959,7 +974,37 @@ pub static INPUT: Section = Section {
             "true",
             "whether it must be given",
         ),
-        optional("default", Kind::Free, "what holds if it is left out"),
+        optional(
+            "default",
+            Kind::Any,
+            "what holds if it is left out; it may name the inputs before it",
+        ),
+        optional(
+            "choices",
+            Kind::TextTable,
+            "words that may be given, each with what it stands for",
+        ),
+        optional(
+            "join",
+            Kind::Text,
+            "a list is put in as one text, joined with this",
+        ),
+        default(
+            "lower",
+            Kind::Boolean,
+            "false",
+            "whether it is put in in lower case",
+        ),
+        optional(
+            "in",
+            Kind::Text,
+            "another input, a JSON file that has this one in it",
+        ),
+        optional(
+            "from",
+            Kind::Texts,
+            "with `in`: where in the file; of several JSON pointers the first that leads to a text",
+        ),
         required(
             "doc",
             Kind::Text,
@@ -998,6 +1043,11 @@ pub static LINT: Section = Section {
             "without",
             Kind::Text,
             "with `contains`: only if no item is this",
+        ),
+        optional(
+            "longer-than",
+            Kind::Text,
+            "speaks up if the duration is longer than this",
         ),
         default(
             "level",

@@ -21,12 +21,8 @@ pub struct Read {
 
 /// Reads all of them.
 pub fn read(root: &Reader<'_>) -> Vec<Read> {
-    let listeners: Vec<Read> = root
-        .named("listeners", read_one)
-        .into_iter()
-        .flatten()
-        .collect();
-    if root.has("listeners") && listeners.is_empty() && !root.problems().has_faults() {
+    let listeners = root.named("listeners", read_one);
+    if root.is_empty("listeners") {
         let help = "write [listeners.local] with address = \"127.0.0.1:8080\"";
         root.problems()
             .fault(root.at(), "there is no listener", help);
@@ -48,23 +44,26 @@ pub fn read(root: &Reader<'_>) -> Vec<Read> {
     listeners
 }
 
-fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Option<Read> {
+fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Read {
     let hosts = reader.texts("hosts");
     let hosts = hosts
         .iter()
         .filter_map(|given| pattern(given, reader))
         .collect();
-    let address = reader.parsed("address", address)?.value;
+    // A listener with a fault is one all the same: routes name it.
+    let address = reader
+        .parsed("address", address)
+        .map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |given| given.value);
     let config = listener::Config {
         name: name.value.clone(),
         address,
         hosts,
     };
-    Some(Read {
+    Read {
         config,
         at: name.at.clone(),
         has_hosts: reader.has("hosts"),
-    })
+    }
 }
 
 fn pattern(given: &Given<String>, reader: &Reader<'_>) -> Option<Pattern> {

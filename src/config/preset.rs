@@ -16,6 +16,7 @@ use super::read::{Given, Reader};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
 use super::units;
 use crate::credential::template::Blank;
+use crate::jws::KeyKind;
 use crate::secret::store::{Reference, Store};
 
 /// The presets that come with the program: name and text.
@@ -84,6 +85,23 @@ pub enum InputKind {
     Claims,
 }
 
+impl InputKind {
+    /// Whether a default can be this.
+    fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Text | Self::Label | Self::Url | Self::Duration => {
+                matches!(value, Value::Text(_))
+            }
+            Self::Integer => matches!(value, Value::Integer(0..)),
+            Self::Texts => match value {
+                Value::List(items) => items.iter().all(|it| matches!(it.value, Value::Text(_))),
+                _ => false,
+            },
+            Self::Secret | Self::Claims => matches!(value, Value::Table(_)),
+        }
+    }
+}
+
 /// The key pair that a vendor asks for.
 #[derive(Debug)]
 pub struct KeyPair {
@@ -99,6 +117,7 @@ pub struct KeyPair {
 
 #[derive(Debug)]
 struct Lint {
+    at: Span,
     input: String,
     shorter_than: Option<String>,
     contains: Option<String>,
@@ -120,22 +139,46 @@ pub struct Expanded {
     pub target: Table,
 }
 
-/// All presets that are known: the built-in ones, and those of the operator's folder.
+/// All presets that are known.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Those that can be used.
+    pub presets: Vec<Preset>,
+    /// The names of those that have faults.
+    pub broken: Vec<String>,
+}
+
+impl Known {
+    fn add(&mut self, name: &str, shown: &str, text: &str, problems: &Problems) {
+        match Preset::parse(name, shown, text, problems) {
+            Some(preset) => self.presets.push(preset),
+            None => self.broken.push(name.to_owned()),
+        }
+    }
+
+    /// The preset of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Preset> {
+        self.presets.iter().find(|preset| preset.name == name)
+    }
+}
+
+/// The built-in presets, and those of the operator's folder.
 #[must_use]
-pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems) -> Vec<Preset> {
-    let mut presets: Vec<Preset> = BUILT_IN
-        .iter()
-        .filter_map(|(name, text)| Preset::parse(name, &format!("preset {name}"), text, problems))
-        .collect();
+pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems) -> Known {
+    let mut known = Known::default();
+    for (name, text) in BUILT_IN {
+        known.add(name, &format!("preset {name}"), text, problems);
+    }
     let Some((folder, at)) = folder else {
-        return presets;
+        return known;
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
             let message = format!("cannot read the folder {}: {error}", folder.display());
-            problems.fault(at, message, "");
-            return presets;
+            problems.fault(at, message, "paths are relative to this file's folder");
+            return known;
         }
     };
     let mut files: Vec<_> = entries
@@ -152,24 +195,26 @@ pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems)
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if presets.iter().any(|preset| preset.name == name) || SOURCES.contains(&name.as_str()) {
+        // An editor's backup or lock.
+        if name.starts_with('.') {
+            continue;
+        }
+        if known.get(&name).is_some() || SOURCES.contains(&name.as_str()) {
             let message = format!("{} has the name of a built-in kind", path.display());
             problems.fault(at, message, "a preset of yours needs a name of its own");
             continue;
         }
         match store.read_text(&path) {
             Ok(text) => {
-                presets.extend(Preset::parse(
-                    &name,
-                    &path.display().to_string(),
-                    &text,
-                    problems,
-                ));
+                known.add(&name, &path.display().to_string(), &text, problems);
             }
-            Err(error) => problems.fault(at, error.message, error.help),
+            Err(error) => {
+                problems.fault(at, error.message, error.help);
+                known.broken.push(name);
+            }
         }
     }
-    presets
+    known
 }
 
 /// The sources a preset can expand into, and a credential can be written out as.
@@ -183,6 +228,10 @@ impl Preset {
         });
         let found = Problems::default();
         let root = tree::parse(&source, &found);
+        if found.has_faults() {
+            problems.append(found);
+            return None;
+        }
         let Value::Table(table) = &root.value else {
             unreachable!("a document is a table")
         };
@@ -208,6 +257,7 @@ impl Preset {
             .flatten()
             .collect();
         let credential = reader.node("credential")?;
+        // Of another kind: noted already.
         let Value::Table(kinds) = &credential.value else {
             return None;
         };
@@ -244,14 +294,58 @@ impl Preset {
     fn check_variables(&self, problems: &Problems) {
         for node in [&self.credential, &self.target] {
             for_each_text(node, &mut |text, at| {
-                for name in text.variables() {
-                    if Blank::named(name).is_none() && self.input(name).is_none() {
+                for name in text.variables().filter(|it| Blank::named(it).is_none()) {
+                    let Some(input) = self.input(name) else {
                         let known = self.inputs.iter().map(|input| input.name.as_str());
                         let help = did_you_mean(name, known);
                         problems.fault(at, format!("`{name}` is no input of this preset"), help);
+                        continue;
+                    };
+                    if text.as_variable().is_none() {
+                        input.check_as_part(at, problems);
                     }
                 }
             });
+        }
+        for input in self.inputs.iter().filter(|it| it.goes_into_claims()) {
+            let Some(default) = &input.default else {
+                continue;
+            };
+            if !input.kind.takes(&default.value) {
+                let found = default.value.kind();
+                let message = format!("the default of `{}` cannot be {found}", input.name);
+                problems.fault(&default.at, message, "it is of the input's own type");
+            }
+            // It may name the inputs that stand before it.
+            let before: Vec<&str> = self
+                .inputs
+                .iter()
+                .map(|it| it.name.as_str())
+                .take_while(|name| *name != input.name)
+                .collect();
+            for_each_text(default, &mut |text, at| {
+                for name in text.variables().filter(|name| !before.contains(name)) {
+                    let message =
+                        format!("`{name}` is no input that stands before `{}`", input.name);
+                    problems.fault(at, message, did_you_mean(name, before.iter().copied()));
+                }
+            });
+        }
+        for lint in &self.lints {
+            let names = [Some(&lint.input), lint.shorter_than.as_ref()];
+            for name in names
+                .into_iter()
+                .flatten()
+                .filter(|it| self.input(it).is_none() && !CREDENTIAL.contains(&it.as_str()))
+            {
+                let known = self.inputs.iter().map(|input| input.name.as_str());
+                let help = did_you_mean(name, known);
+                problems.fault(
+                    &lint.at,
+                    format!("`{name}` is no input of this preset"),
+                    help,
+                );
+            }
         }
     }
 
@@ -274,8 +368,11 @@ impl Preset {
             .iter()
             .partition(|entry| CREDENTIAL.contains(&entry.name.as_str()));
         self.note_unknown(path, &inputs, context.problems);
-        let values = self.values(path, &inputs, at, context)?;
-        self.lint(&values, &common, context.problems);
+        let (values, is_complete) = self.values(path, &inputs, at, context)?;
+        if is_complete {
+            self.lint(&values, &common, context.problems);
+        }
+        let values = self.with_claims(path, values, context.problems)?;
         let mut credential = substitute(&self.credential, &values)?;
         let target = substitute(&self.target, &values)?;
         if let Value::Table(table) = &mut credential.value {
@@ -297,6 +394,51 @@ impl Preset {
         })
     }
 
+    /// Puts the other inputs into tables of claims. Once and for all: what stands in those is not
+    /// looked through again, so that a table that names itself is a fault and not a circle.
+    fn with_claims(
+        &self,
+        path: &str,
+        mut values: HashMap<String, Node>,
+        problems: &Problems,
+    ) -> Option<HashMap<String, Node>> {
+        let is_claims = |input: &&Input| input.kind == InputKind::Claims;
+        let plain: HashMap<String, Node> = values
+            .iter()
+            .filter(|(name, _)| self.input(name).is_some_and(Input::goes_into_claims))
+            .map(|(name, node)| (name.clone(), node.clone()))
+            .collect();
+        let mut is_sound = true;
+        for input in self.inputs.iter().filter(is_claims) {
+            let Some(node) = values.get_mut(&input.name) else {
+                continue;
+            };
+            for_each_text(node, &mut |text, at| {
+                for name in text.variables() {
+                    if Blank::named(name).is_none() && !plain.contains_key(name) {
+                        is_sound = false;
+                        let message = match self.input(name).map(|input| input.kind) {
+                            Some(InputKind::Secret) => {
+                                format!("`{name}` is a secret, and tokens are readable")
+                            }
+                            Some(InputKind::Claims) => {
+                                format!("`{name}` is a table of claims and stands in no other")
+                            }
+                            Some(_) => format!("`{name}` is not given"),
+                            None => format!("there is no input `{name}`"),
+                        };
+                        let message = format!("`{}` in [{path}]: {message}", input.name);
+                        let known = plain.keys().map(String::as_str);
+                        let known = known.chain(Blank::CLAIMS.iter().map(|(name, _)| *name));
+                        problems.fault(at, message, sorted_choice(name, known));
+                    }
+                }
+            });
+            *node = substitute(node, &plain)?;
+        }
+        is_sound.then_some(values)
+    }
+
     fn note_unknown(&self, path: &str, given: &[&Entry], problems: &Problems) {
         let known = self.inputs.iter().map(|input| input.name.as_str());
         let known = known.chain(CREDENTIAL.iter().copied());
@@ -312,16 +454,18 @@ impl Preset {
         }
     }
 
-    /// The inputs' values by name; `None` if any is missing or wrong, all of which is noted.
+    /// The inputs' values by name, and whether all of them are what was given. In place of one that
+    /// is missing or wrong, which is noted, there is some value of its kind, so that the rest is
+    /// still looked at; a secret has no such value.
     fn values(
         &self,
         path: &str,
         given: &[&Entry],
         at: &Span,
         context: &Context<'_>,
-    ) -> Option<HashMap<String, Node>> {
+    ) -> Option<(HashMap<String, Node>, bool)> {
         let mut values = HashMap::new();
-        let mut is_complete = true;
+        let (mut is_complete, mut is_hopeless) = (true, false);
         for input in &self.inputs {
             let entry = given.iter().find(|entry| entry.name == input.name);
             let inside = input.inside.as_ref().and_then(|(file, pointers)| {
@@ -346,12 +490,13 @@ impl Preset {
                     None
                 }
             };
-            match node {
+            is_complete &= node.is_some();
+            match node.or_else(|| input.stand_in(at)) {
                 Some(node) => drop(values.insert(input.name.clone(), node)),
-                None => is_complete = false,
+                None => is_hopeless = true,
             }
         }
-        is_complete.then_some(values)
+        (!is_hopeless).then_some((values, is_complete))
     }
 
     /// Lints look at inputs, and at the keys of the source that every credential takes.
@@ -402,6 +547,42 @@ fn texts_of(node: &Node) -> Vec<String> {
 }
 
 impl Input {
+    fn stand_in(&self, at: &Span) -> Option<Node> {
+        let value = match self.kind {
+            InputKind::Text | InputKind::Label => Value::Text(Text::literal("unknown")),
+            InputKind::Url => Value::Text(Text::literal("https://unknown.invalid")),
+            InputKind::Integer => Value::Integer(0),
+            InputKind::Duration => Value::Text(Text::literal("30s")),
+            InputKind::Texts => Value::List(Vec::new()),
+            InputKind::Claims => Value::Table(Table::default()),
+            InputKind::Secret => return None,
+        };
+        Some(Node {
+            value,
+            at: at.clone(),
+            given: None,
+        })
+    }
+
+    /// Notes what would leave a hole in a text of the preset's.
+    fn check_as_part(&self, at: &Span, problems: &Problems) {
+        let message = if !self.goes_into_claims() {
+            format!("`{}` is a table and cannot be a part of a text", self.name)
+        } else if !self.required && self.default.is_none() {
+            format!(
+                "`{}` may be missing and cannot be a part of a text",
+                self.name
+            )
+        } else {
+            return;
+        };
+        problems.fault(at, message, "give the input a default, or a key of its own");
+    }
+
+    fn goes_into_claims(&self) -> bool {
+        !matches!(self.kind, InputKind::Secret | InputKind::Claims)
+    }
+
     /// Checks what the operator gave, and reads it if it is a reference to an identifier.
     fn accept(&self, path: &str, node: &Node, context: &Context<'_>) -> Option<Node> {
         let fault = |message: String| {
@@ -417,7 +598,9 @@ impl Input {
                 let text = self.identifier(path, node, context)?;
                 let literal = text.as_literal()?;
                 if self.kind == InputKind::Label && !is_label(&literal) {
-                    return fault(format!("`{literal}` is not one part of a host name"));
+                    // What was read from a file may be another file's content, and a secret.
+                    let shown = text.origin.unwrap_or_else(|| format!("`{literal}`"));
+                    return fault(format!("{shown} is not one part of a host name"));
                 }
                 let text = match self.chosen(&literal) {
                     Some(chosen) => Text {
@@ -555,6 +738,12 @@ fn pointed(file: &Node, pointers: &[String]) -> Option<Node> {
     })
 }
 
+fn sorted_choice<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    did_you_mean(name, known.iter().copied())
+}
+
 fn is_literal(node: &Node) -> bool {
     matches!(&node.value, Value::Text(text) if text.as_literal().is_some())
 }
@@ -629,7 +818,11 @@ fn shown(node: &Node) -> String {
 
 fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
     let text = |name| reader.text(name).map(|given| given.value);
-    let (kind, private) = (text("kind"), text("private"));
+    let kind = reader.parsed("kind", |text| match text.parse::<KeyKind>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("`{text}` is {error}")),
+    });
+    let (kind, private) = (kind.map(|given| given.value), text("private"));
     Some(KeyPair {
         kind: kind?,
         private: private?,
@@ -641,6 +834,7 @@ fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
 fn read_lint(reader: &Reader<'_>) -> Option<Lint> {
     let text = |name| reader.text(name).map(|given| given.value);
     Some(Lint {
+        at: reader.at().clone(),
         input: text("input")?,
         shorter_than: text("shorter-than"),
         contains: text("contains"),
@@ -675,9 +869,12 @@ pub(super) fn one_table(
         None
     };
     let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
+    let is_known = |entry: &Entry| known.contains(&entry.name.as_str());
     match table.entries.as_slice() {
         [] => kind_is_missing(),
         entries if !entries.iter().any(is_table) => kind_is_missing(),
+        // A reference is a table too.
+        entries @ [_, _, ..] if !entries.iter().any(is_known) => kind_is_missing(),
         [
             Entry {
                 name,
@@ -695,6 +892,32 @@ pub(super) fn one_table(
             let message = format!("there is no kind `{name}` for [{place}]");
             problems.fault(name_at, message, did_you_mean(name, known.iter().copied()));
             None
+        }
+        entries
+            if entries
+                .iter()
+                .filter(|it| is_known(it) && is_table(it))
+                .count()
+                == 1 =>
+        {
+            let mut found = None;
+            for entry in entries {
+                match &entry.node.value {
+                    Value::Table(table) if is_known(entry) => {
+                        found = Some((entry.name.clone(), table.clone(), entry.name_at.clone()));
+                    }
+                    _ => {
+                        let message =
+                            format!("`{}` stands beside the kind of [{place}]", entry.name);
+                        problems.fault(
+                            &entry.name_at,
+                            message,
+                            "keys stand in the kind's own table",
+                        );
+                    }
+                }
+            }
+            found
         }
         entries => {
             let names: Vec<String> = entries.iter().map(|it| format!("`{}`", it.name)).collect();
@@ -724,7 +947,7 @@ fn for_each_text(node: &Node, visit: &mut impl FnMut(&Text, &Span)) {
                 .iter()
                 .for_each(|entry| for_each_text(&entry.node, visit));
         }
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => {}
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Date(_) => {}
     }
 }
 
@@ -764,13 +987,8 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
     {
         let value = values.get(name)?;
         let given = value.given.clone().or_else(|| Some(value.at.clone()));
-        // A table of claims may name the other inputs, and itself least of all; texts inside any
-        // other value are literal.
-        let mut others = values.clone();
-        others.remove(name);
-        let inner = substitute(value, &others)?;
         return Some(Node {
-            value: inner.value,
+            value: value.value.clone(),
             at: node.at.clone(),
             given,
         });
@@ -780,6 +998,8 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
         pieces: Vec::new(),
         origin: text.origin.clone(),
     };
+    // As the text is shown, if a part of it was read from elsewhere.
+    let (mut shown, mut is_read) = (String::new(), false);
     for piece in &text.pieces {
         let value = match piece {
             Piece::Variable(name) => values.get(name),
@@ -788,17 +1008,29 @@ fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> 
         match value {
             Some(value) => {
                 given.get_or_insert_with(|| value.at.clone());
-                joined.pieces.push(Piece::Literal(interpolated(value)));
-                if let Value::Text(Text {
-                    origin: Some(origin),
-                    ..
-                }) = &value.value
-                {
-                    joined.origin.get_or_insert_with(|| origin.clone());
+                let put_in = interpolated(value);
+                match &value.value {
+                    Value::Text(Text {
+                        origin: Some(origin),
+                        ..
+                    }) => {
+                        shown.push_str(&format!("<{origin}>"));
+                        is_read = true;
+                    }
+                    _ => shown.push_str(&put_in),
                 }
+                joined.pieces.push(Piece::Literal(put_in));
             }
-            None => joined.pieces.push(piece.clone()),
+            None => {
+                shown.push_str(match piece {
+                    Piece::Literal(text) | Piece::Variable(text) => text,
+                });
+                joined.pieces.push(piece.clone());
+            }
         }
+    }
+    if is_read {
+        joined.origin = Some(tree::quoted(&shown));
     }
     Some(Node {
         value: Value::Text(joined),
@@ -814,6 +1046,7 @@ fn interpolated(node: &Node) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(boolean) => boolean.to_string(),
+        Value::Date(date) => date.clone(),
         Value::List(items) => items.iter().map(interpolated).collect::<Vec<_>>().join(","),
         Value::Table(_) => String::new(),
     }
@@ -821,14 +1054,10 @@ fn interpolated(node: &Node) -> String {
 
 /// Reads `{ file = … }` and the like.
 pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option<Reference> {
+    // The preset's line only passes it on.
+    let at = node.given.as_ref().unwrap_or(&node.at);
     let fault = |message: String, help: &str| {
-        problems.note(
-            Severity::Fault,
-            &node.at,
-            node.given.as_ref(),
-            message,
-            help,
-        );
+        problems.fault(at, message, help);
         None
     };
     let Value::Table(table) = &node.value else {

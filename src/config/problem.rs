@@ -4,6 +4,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+/// How many problems are noted. Nobody reads more, and a file of another sort altogether, given by
+/// mistake, can have one in each of its lines.
+const MOST: usize = 500;
+
 /// A text that was read: a configuration file or a preset.
 #[derive(Debug)]
 pub struct Source {
@@ -87,7 +91,14 @@ impl fmt::Display for Problem {
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
-        f.write_str(&self.message)?;
+        for character in self.message.chars() {
+            // A message stays on its line, whatever the text that it is about has in it.
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                write!(f, "{character}")?;
+            }
+        }
         if let Some(given) = &self.given {
             write!(f, "\n    given at {given}")?;
         }
@@ -164,6 +175,13 @@ impl Problems {
             help,
         };
         let mut problems = self.0.borrow_mut();
+        let is_first_fault = problem.severity == Severity::Fault
+            && problems
+                .iter()
+                .all(|known| known.severity == Severity::Warning);
+        if problems.len() >= MOST && !is_first_fault {
+            return;
+        }
         // A table that several stages read is read several times.
         if !problems.iter().any(|known| known.is_same(&problem)) {
             problems.push(problem);
@@ -229,8 +247,11 @@ impl std::error::Error for Problems {}
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = name.to_lowercase().replace('_', "-");
+    let length = folded.chars().count();
     known
         .into_iter()
+        // No need to compare what is a word of another length: the name may be very long.
+        .filter(|candidate| length <= 2 * candidate.chars().count().max(3))
         .map(|candidate| (strsim::damerau_levenshtein(&folded, candidate), candidate))
         .min()
         // A third of the letters wrong is a typing error; more is another word.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::keys::{Key, Kind, Presence, Section};
 use super::problem::{Problems, Severity, Span, did_you_mean};
-use super::tree::{Node, Table, Value, parse_value};
+use super::tree::{Entry, Node, Table, Text, Value, key, parse_value, quoted};
 use super::units;
 
 /// A value with the place that it came from.
@@ -30,6 +30,8 @@ pub struct Reader<'a> {
     table: &'a Table,
     at: Span,
     problems: &'a Problems,
+    /// How many faults there were when reading started.
+    faults: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -49,6 +51,7 @@ impl<'a> Reader<'a> {
             table,
             at: at.clone(),
             problems,
+            faults: problems.faults(),
         };
         reader.note_unknown();
         reader.note_missing();
@@ -84,11 +87,15 @@ impl<'a> Reader<'a> {
             {
                 let found = entry.node.value.kind();
                 let message = format!("{} wanted, {found} found", key.kind.wanted());
+                let path = self.below(key.name);
                 let help = match key.kind {
-                    Kind::Tables(_) => format!(
-                        "write [[{}]], in two pairs of brackets, above each",
-                        self.below(key.name)
-                    ),
+                    Kind::Tables(_) => {
+                        format!("write [[{path}]], in two pairs of brackets, above each")
+                    }
+                    Kind::Named(_) => format!("write [{path}.NAME] above its keys"),
+                    Kind::Table(_) | Kind::TextTable | Kind::Free => {
+                        format!("write [{path}] above its keys")
+                    }
                     _ => String::new(),
                 };
                 self.fault(key.name, &entry.node, &message, &help);
@@ -99,7 +106,7 @@ impl<'a> Reader<'a> {
     /// The table's path as messages name it.
     #[must_use]
     pub fn place(&self) -> String {
-        if self.path.starts_with("the ") {
+        if self.path.starts_with("the ") || self.path.starts_with('`') {
             self.path.clone()
         } else {
             format!("[{}]", self.path)
@@ -134,6 +141,19 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.table.get(name).is_some()
+    }
+
+    /// Whether no fault has been noted since reading started.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.faults() == self.faults
+    }
+
+    /// Whether the key is there and is a table with nothing in it.
+    #[must_use]
+    pub fn is_empty(&self, name: &str) -> bool {
+        let entry = self.table.get(name);
+        entry.is_some_and(|it| matches!(&it.node.value, Value::Table(it) if it.entries.is_empty()))
     }
 
     /// The key's node as it stands, its default if it has one, or nothing.
@@ -228,7 +248,7 @@ impl<'a> Reader<'a> {
         self.get(name, |reader, node| {
             let text = reader.literal(name, node)?;
             parse(&text)
-                .map_err(|message| reader.fault(name, node, &message, ""))
+                .map_err(|message| reader.fault(name, node, &without(&message, &text, node), ""))
                 .ok()
         })
     }
@@ -282,8 +302,12 @@ impl<'a> Reader<'a> {
     /// A duration. The key must have a default.
     #[must_use]
     pub fn duration(&self, name: &str) -> Given<Duration> {
-        self.parsed(name, units::duration)
-            .expect("durations have defaults")
+        let may_be_zero = !matches!(self.key(name).kind, Kind::Timeout);
+        let parse = |text: &str| match units::duration(text) {
+            Ok(Duration::ZERO) if !may_be_zero => Err(format!("`{text}` leaves no time at all")),
+            other => other,
+        };
+        self.parsed(name, parse).expect("durations have defaults")
     }
 
     /// A size in bytes.
@@ -325,6 +349,10 @@ impl<'a> Reader<'a> {
         let Value::Table(table) = &node.value else {
             return Vec::new();
         };
+        let inner = Self {
+            path: self.below(name),
+            ..self.clone()
+        };
         let given = |value: String, at: &Span, node: &Node| Given {
             value,
             at: at.clone(),
@@ -334,7 +362,7 @@ impl<'a> Reader<'a> {
             .entries
             .iter()
             .filter_map(|entry| {
-                let value = self.literal(&entry.name, &entry.node)?;
+                let value = inner.literal(&entry.name, &entry.node)?;
                 let key = given(entry.name.clone(), &entry.name_at, &entry.node);
                 Some((key, given(value, &entry.node.at, &entry.node)))
             })
@@ -398,7 +426,7 @@ impl<'a> Reader<'a> {
         self.entries(name)
             .iter()
             .map(|(given, table, at)| {
-                let path = format!("{}.{}", self.below(name), given.value);
+                let path = format!("{}.{}", self.below(name), key(&given.value));
                 read(given, &Reader::new(section, path, table, at, self.problems))
             })
             .collect()
@@ -411,11 +439,11 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let Value::Table(table) = &node.value else {
-            self.wrong_kind(name, &node, "a table");
             return Vec::new();
         };
         let mut entries = Vec::new();
         for entry in &table.entries {
+            self.note_odd_name(name, entry);
             let key = Given {
                 value: entry.name.clone(),
                 at: entry.name_at.clone(),
@@ -438,6 +466,17 @@ impl<'a> Reader<'a> {
         entries
     }
 
+    /// Names stand in paths, logs and headers as they are, so that all of those must take them.
+    fn note_odd_name(&self, name: &str, entry: &Entry) {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let own = entry.name.as_str();
+        if own.is_empty() || !own.bytes().all(is_fine) || own.starts_with('.') {
+            let message = format!("{} cannot be a name in [{}]", quoted(own), self.below(name));
+            let help = "names have letters, digits, `-`, `_` and `.` in them, and no dot in front";
+            self.problems.fault(&entry.name_at, message, help);
+        }
+    }
+
     fn below(&self, name: &str) -> String {
         if self.path.starts_with("the ") {
             name.to_owned()
@@ -447,18 +486,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a value is of the kind that a key takes. References and tables of anything have readers
-/// of their own.
+/// A message about a text. If the text was read from elsewhere, that is what the message names: it
+/// could be any file, and a key as well as a host name.
+fn without(message: &str, text: &str, node: &Node) -> String {
+    match &node.value {
+        Value::Text(Text {
+            origin: Some(origin),
+            ..
+        }) => message.replace(text, origin),
+        _ => message.to_owned(),
+    }
+}
+
+/// Whether a value is of the kind that a key takes. References have a reader of their own.
 fn fits(kind: &Kind, value: &Value) -> bool {
     match kind {
-        Kind::Text | Kind::Word(_) | Kind::Duration | Kind::Size => {
+        Kind::Text | Kind::Word(_) | Kind::Duration | Kind::Timeout | Kind::Size => {
             matches!(value, Value::Text(_))
         }
         Kind::Integer(..) => matches!(value, Value::Integer(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
-        Kind::TextTable | Kind::Table(_) | Kind::Named(_) => matches!(value, Value::Table(_)),
+        Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {
+            matches!(value, Value::Table(_))
+        }
         Kind::Tables(_) => matches!(value, Value::List(_)),
-        Kind::Identifier | Kind::Secret | Kind::Free => true,
+        Kind::Identifier | Kind::Secret | Kind::Any => true,
     }
 }

@@ -1,8 +1,6 @@
 //! The whole configuration written out: presets expanded, defaults in place, secrets left out.
 
-use std::fmt::Write;
-
-use super::tree::{Node, Piece, Table, Text, Value};
+use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, targets, units};
 use crate::router::Rule;
 use crate::tls::Authority;
@@ -22,7 +20,7 @@ pub fn show(
             .iter()
             .map(|host| quoted(&host.to_string()))
             .collect();
-        line(&mut out, &format!("[listeners.{}]", config.name));
+        line(&mut out, &format!("[listeners.{}]", key(&config.name)));
         line(
             &mut out,
             &format!("address = {}", quoted(&config.address.to_string())),
@@ -39,7 +37,7 @@ pub fn show(
             }
             show_table(
                 &mut out,
-                &format!("credentials.{}.{source}", credential.name),
+                &format!("credentials.{}.{source}", key(&credential.name)),
                 node,
             );
         }
@@ -58,8 +56,8 @@ fn line(out: &mut String, text: &str) {
 fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::Read]) {
     let Some(target) = &read.target else { return };
     let credential = read.credential.as_deref().unwrap_or("none");
-    line(out, &format!("[targets.{}]", read.name));
-    line(out, &format!("url = {}", quoted(&read.url)));
+    line(out, &format!("[targets.{}]", key(&read.name)));
+    line(out, &format!("url = {}", read.url));
     if let Some(address) = target.endpoint.connect {
         line(out, &format!("connect = {}", quoted(&address.to_string())));
     }
@@ -164,11 +162,14 @@ fn show_table(out: &mut String, path: &str, node: &Node) {
         !matches!(entry.node.value, Value::Table(_)) || is_reference(&entry.node)
     });
     for entry in plain {
-        line(out, &format!("{} = {}", entry.name, value(&entry.node)));
+        line(
+            out,
+            &format!("{} = {}", key(&entry.name), value(&entry.node)),
+        );
     }
     out.push('\n');
     for entry in tables {
-        show_table(out, &format!("{path}.{}", entry.name), &entry.node);
+        show_table(out, &format!("{path}.{}", key(&entry.name)), &entry.node);
     }
 }
 
@@ -178,10 +179,12 @@ fn is_reference_key(name: &str) -> bool {
 
 fn value(node: &Node) -> String {
     match &node.value {
-        Value::Text(text) => show_text(text),
+        Value::Text(text) => text.to_toml(),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        // A whole one keeps its point.
+        Value::Float(number) => format!("{number:?}"),
         Value::Boolean(boolean) => boolean.to_string(),
+        Value::Date(date) => date.clone(),
         Value::List(items) => {
             format!(
                 "[{}]",
@@ -192,33 +195,12 @@ fn value(node: &Node) -> String {
     }
 }
 
-/// A text, or in its place the reference it was read from.
-fn show_text(text: &Text) -> String {
-    if let Some(origin) = &text.origin {
-        return origin.clone();
-    }
-    let mut shown = String::new();
-    for piece in &text.pieces {
-        match piece {
-            Piece::Literal(text) => shown.push_str(&text.replace("${", "$${")),
-            Piece::Variable(name) => {
-                let _ = write!(shown, "${{{name}}}");
-            }
-        }
-    }
-    quoted(&shown)
-}
-
 /// A table in one line.
 #[must_use]
 pub fn inline(table: &Table) -> String {
     let members = table
         .entries
         .iter()
-        .map(|it| format!("{} = {}", it.name, value(&it.node)));
+        .map(|it| format!("{} = {}", key(&it.name), value(&it.node)));
     format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
-}
-
-fn quoted(text: &str) -> String {
-    format!("{text:?}")
 }

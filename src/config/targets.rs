@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
-use super::tree::{Table, Value};
+use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners};
 use crate::dial::Endpoint;
 use crate::host::Pattern;
@@ -35,7 +35,7 @@ pub struct Read {
     pub target: Option<Target>,
     /// Its routes.
     pub routes: Vec<RouteRead>,
-    /// Its URL, for showing.
+    /// Its URL, for showing: in TOML.
     pub url: String,
 }
 
@@ -111,7 +111,7 @@ pub fn read(
         .enumerate()
         .map(|(index, (name, table, at))| read_one(index, name, table, at, &around))
         .collect();
-    if root.has("targets") && targets.is_empty() && !root.problems().has_faults() {
+    if root.is_empty("targets") {
         let help = "write [targets.NAME] with a url, or with the credential of a preset";
         root.problems().fault(root.at(), "there is no target", help);
     }
@@ -125,46 +125,43 @@ fn read_one(
     at: &Span,
     around: &Around<'_>,
 ) -> Read {
-    let credential = credential(name, table, around);
+    let named = credential(name, table, around);
+    let credential = named.unwrap_or_default();
     let mut merged = credential.map(|it| it.target.clone()).unwrap_or_default();
     // What a preset refuses or removes keeps tokens at home: an operator's list adds to it.
     merged.lay(table, &["refuse", "remove"]);
-    let path = format!("targets.{}", name.value);
-    // A preset whose credential has faults may not have given the URL: one fault is enough.
-    let preset_failed = credential.is_some_and(|it| it.expanded.is_none());
-    if preset_failed && merged.get("url").is_none() {
-        return Read {
-            name: name.value.clone(),
-            credential: credential.map(|it| it.name.clone()),
-            target: None,
-            routes: Vec::new(),
-            url: String::new(),
-        };
+    let path = format!("targets.{}", key(&name.value));
+    // A preset may have given the URL, had there been no fault in its credential or in the name of
+    // that. One fault is enough: this one is never used.
+    let has_preset = credential.is_none_or(|it| it.expanded.is_some());
+    if (named.is_err() || !has_preset) && merged.get("url").is_none() {
+        merged.entries.push(stand_in(at));
     }
     let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
     let location = reader.parsed("url", location);
     let changes_to_requests = changes(&reader, "headers");
     let answers = changes(&reader, "response-headers");
-    let target = location.as_ref().and_then(|location| {
-        let endpoint = endpoint(&reader, &location.value, around.context)?;
-        let (timeouts, credential_timeout) = timeouts(&reader)?;
+    // What the rest is read with if the URL has a fault.
+    let base = location.as_ref().map(|given| given.value.clone());
+    let base = base.unwrap_or_else(unknown);
+    let endpoint = endpoint(&reader, &base, around.context);
+    let timeouts = timeouts(&reader);
+    let prepare = prepare(
+        &reader,
+        &base,
+        changes_to_requests,
+        credential,
+        &around.pseudonym,
+    );
+    let target = endpoint.zip(timeouts).map(|(endpoint, (timeouts, wait))| {
         let (remove, set) = answers;
-        Some(Target {
+        Target {
             name: name.value.clone(),
             endpoint: Arc::new(endpoint),
             timeouts,
-            credential_timeout,
+            credential_timeout: wait,
             respond: respond::Config { remove, set },
-        })
-    });
-    let prepare = location.as_ref().and_then(|location| {
-        prepare(
-            &reader,
-            &location.value,
-            changes_to_requests,
-            credential,
-            &around.pseudonym,
-        )
+        }
     });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
@@ -176,19 +173,33 @@ fn read_one(
         credential: credential.map(|it| it.name.clone()),
         target,
         routes: routes(&reader, name, config.as_ref(), credential, around),
-        url: reader
-            .text("url")
-            .map(|given| given.value)
-            .unwrap_or_default(),
+        url: shown_url(&reader),
     }
 }
 
-/// The credential that a target names, or that has the target's own name.
+/// A URL in place of one that is not known because of a fault that has been noted.
+fn stand_in(at: &Span) -> Entry {
+    Entry {
+        name: "url".into(),
+        name_at: at.clone(),
+        node: Node {
+            value: Value::Text(Text::literal("https://unknown.invalid")),
+            at: at.clone(),
+            given: None,
+        },
+    }
+}
+
+/// The name of a credential is wrong, which has been noted.
+#[derive(Clone, Copy, Debug)]
+struct Misnamed;
+
+/// The credential that a target names, or that has the target's own name; none for `none`.
 fn credential<'a>(
     name: &Given<String>,
     table: &Table,
     around: &Around<'a>,
-) -> Option<&'a credentials::Read> {
+) -> Result<Option<&'a credentials::Read>, Misnamed> {
     let problems = around.context.problems;
     let names = || around.credentials.iter().map(|it| it.name.as_str());
     let find = |wanted: &str| around.credentials.iter().find(|it| it.name == wanted);
@@ -202,14 +213,21 @@ fn credential<'a>(
             let help = "write credential = \"…\" with the name of one, or credential = \"none\" to send requests without any";
             problems.fault(&name.at, message, help);
         }
-        return own;
+        return own.map(Some).ok_or(Misnamed);
     };
     let Value::Text(text) = &entry.node.value else {
-        return None;
+        return Err(Misnamed);
     };
-    let wanted = text.as_literal()?;
+    let Some(wanted) = text.as_literal() else {
+        let message = format!(
+            "`credential` in [targets.{}]: variables mean nothing here",
+            key(&name.value)
+        );
+        problems.fault(&entry.node.at, message, "a literal `${` is written `$${`");
+        return Err(Misnamed);
+    };
     if wanted == "none" {
-        return None;
+        return Ok(None);
     }
     let found = find(&wanted);
     if found.is_none() {
@@ -221,7 +239,19 @@ fn credential<'a>(
         };
         problems.fault(&entry.node.at, message, help);
     }
-    found
+    found.map(Some).ok_or(Misnamed)
+}
+
+/// The URL as `check --print` shows it: never what a reference in it refers to.
+fn shown_url(reader: &Reader<'_>) -> String {
+    match reader.node("url").map(|node| node.value) {
+        Some(Value::Text(text)) => text.to_toml(),
+        _ => String::new(),
+    }
+}
+
+fn unknown() -> Url {
+    Url::parse("https://unknown.invalid").expect("this is a URL")
 }
 
 /// A target's URL, which each request brings its own query to.
@@ -230,6 +260,12 @@ fn location(text: &str) -> Result<Url, String> {
     if url.target.query().is_some() {
         return Err(format!(
             "`{text}` is not a target's URL: it has a query, and each request brings its own"
+        ));
+    }
+    let path = url.target.path();
+    if path.split('/').any(|it| matches!(it, "." | "..")) || path.contains("//") {
+        return Err(format!(
+            "`{text}` is not a target's URL: its path has an empty segment or one of dots"
         ));
     }
     Ok(url)
@@ -246,18 +282,19 @@ pub(super) fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
 
 fn endpoint(reader: &Reader<'_>, location: &Url, context: &Context<'_>) -> Option<Endpoint> {
     let connect = reader.parsed("connect", |text| address(text, location.port));
-    if reader.has("connect") && connect.is_none() {
-        return None;
-    }
     let timeouts = reader.table("timeouts", |it| {
         (it.duration("connect"), it.duration("tls"))
     })?;
+    let authorities = authorities(reader, context);
+    if reader.has("connect") && connect.is_none() {
+        return None;
+    }
     Some(Endpoint {
         host: location.host.clone(),
         server_name: location.server_name.clone(),
         port: location.port,
         connect: connect.map(|given| given.value),
-        verification: Arc::new(Verification::new(authorities(reader, context)?)),
+        verification: Arc::new(Verification::new(authorities?)),
         connect_timeout: timeouts.0.value,
         tls_timeout: timeouts.1.value,
     })
@@ -392,13 +429,11 @@ fn prepare(
     let refuse = reader.texts("refuse");
     let refuse = refuse.iter().filter_map(|given| {
         let noted = |message: String| {
-            reader.problems().note(
-                Severity::Fault,
-                &given.at,
-                given.given.as_ref(),
-                message,
-                "",
-            );
+            let message = format!("`refuse` in {}: {message}", reader.place());
+            let (at, origin) = (&given.at, given.given.as_ref());
+            reader
+                .problems()
+                .note(Severity::Fault, at, origin, message, "");
         };
         RefusedPath::parse(&given.value).map_err(noted).ok()
     });
@@ -443,6 +478,10 @@ fn routes(
             target_name: name.value.clone(),
         }];
     }
+    // Of another kind: noted already.
+    let is_list = reader
+        .node("routes")
+        .is_some_and(|it| matches!(it.value, Value::List(_)));
     let routes = reader.tables("routes", |it| {
         let rule = rule(it, around)?;
         let passes_slashes = it.word("encoded-slash")?.value == "pass";
@@ -466,7 +505,7 @@ fn routes(
             target_name: name.value.clone(),
         })
     });
-    if routes.is_empty() {
+    if routes.is_empty() && is_list {
         let message = format!(
             "target `{}` has no routes, so nothing ever goes there",
             name.value
@@ -508,18 +547,26 @@ fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
     let host = reader.parsed("host", Pattern::parse);
     let path = reader.parsed("path", path);
     let methods = reader.texts("methods");
+    if reader.has("methods") && methods.is_empty() && reader.is_sound() {
+        let message = format!("`methods` in {} lists none", reader.place());
+        reader
+            .problems()
+            .fault(reader.at(), message, "leave it out for every method");
+    }
     let methods: Vec<Option<Method>> = methods.iter().map(|it| method(reader, it)).collect();
     let headers = reader.text_table("headers");
     let headers: Vec<_> = headers.iter().map(|it| header_rule(reader, it)).collect();
-    let listener = match reader.text("listener") {
-        Some(given) => Some(listener(&given, around)?),
-        None => None,
-    };
-    if reader.has("host") && host.is_none() {
+    let listener = reader
+        .text("listener")
+        .map(|given| listener(&given, around));
+    if !reader.is_sound() {
         return None;
     }
     Some(Rule {
-        listener,
+        listener: match listener {
+            Some(found) => Some(found?),
+            None => None,
+        },
         host: host.map(|given| given.value),
         path: path?.value,
         methods: methods.into_iter().collect::<Option<_>>()?,

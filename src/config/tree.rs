@@ -33,6 +33,8 @@ pub enum Value {
     Float(f64),
     /// `true` or `false`.
     Boolean(bool),
+    /// A date, a time or both, which no key takes.
+    Date(String),
     /// A list.
     List(Vec<Node>),
     /// A table.
@@ -48,6 +50,7 @@ impl Value {
             Self::Integer(_) => "a whole number",
             Self::Float(_) => "a number with a fraction",
             Self::Boolean(_) => "true or false",
+            Self::Date(_) => "a date or time",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
         }
@@ -59,7 +62,8 @@ impl Value {
 pub struct Text {
     /// The pieces, in order.
     pub pieces: Vec<Piece>,
-    /// Where the text was read from, if it was given by reference; shown in place of the text.
+    /// Where the text, or a part of it, was read from if it was given by reference: what is shown
+    /// in place of it, in TOML.
     pub origin: Option<String>,
 }
 
@@ -101,6 +105,19 @@ impl Text {
             [Piece::Variable(name)] => Some(name),
             _ => None,
         }
+    }
+
+    /// The text as TOML writes it, or in place of a text that was read from elsewhere where that is.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        if let Some(origin) = &self.origin {
+            return origin.clone();
+        }
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.replace("${", "$${"),
+            Piece::Variable(name) => format!("${{{name}}}"),
+        });
+        quoted(&pieces.collect::<String>())
     }
 
     /// The names of all variables in the text.
@@ -197,9 +214,41 @@ impl Table {
                 (Value::List(below), Value::List(above)) if added.contains(&&*entry.name) => {
                     below.extend(above.iter().cloned());
                 }
+                // A single text counts as a list of one.
+                (Value::List(below), Value::Text(_)) if added.contains(&&*entry.name) => {
+                    below.push(entry.node.clone());
+                }
                 _ => *under = entry.clone(),
             }
         }
+    }
+}
+
+/// A string as TOML writes it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            it if it.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(it))),
+            it => quoted.push(it),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A key as TOML writes it: in quotes where it is more than letters, digits, `-` and `_`.
+#[must_use]
+pub fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !name.is_empty() && name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        quoted(name)
     }
 }
 
@@ -214,11 +263,14 @@ pub fn parse(source: &Arc<Source>, problems: &Problems) -> Node {
             source: Arc::clone(source),
             start,
         };
-        problems.fault(
-            &at,
-            format!("this is not TOML: {}", error.message().trim_end()),
-            "",
-        );
+        let named = error
+            .span()
+            .filter(|_| error.message().starts_with("duplicate key"))
+            .and_then(|span| source.text.get(span))
+            .map(|name| format!(" `{name}`"))
+            .unwrap_or_default();
+        let message = error.message().trim_end();
+        problems.fault(&at, format!("this is not TOML: {message}{named}"), "");
     }
     let builder = Builder { source, problems };
     let at = builder.span(document.span().start);
@@ -290,8 +342,7 @@ impl Builder<'_> {
             }
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-            // No key takes a date; as text it meets the message about the kind that is wanted.
-            DeValue::Datetime(date) => Value::Text(Text::literal(date.to_string())),
+            DeValue::Datetime(date) => Value::Date(date.to_string()),
             DeValue::Array(items) => {
                 Value::List(items.iter().map(|item| self.node(item)).collect())
             }
@@ -336,6 +387,26 @@ mod tests {
     fn a_variable_that_is_not_closed_or_not_named_is_refused() {
         assert!(Text::parse("${user").is_err());
         assert!(Text::parse("a${}").is_err());
+    }
+
+    #[test]
+    fn what_is_added_to_a_list_stays_beside_what_was_there_in_either_form() {
+        let problems = Problems::default();
+        let table = |text: &str| {
+            let (name, text) = ("f".to_owned(), text.to_owned());
+            match parse(&Arc::new(Source { name, text }), &problems).value {
+                Value::Table(table) => table,
+                other => panic!("{other:?}"),
+            }
+        };
+        for over in ["refuse = \"/b\"", "refuse = [\"/b\"]"] {
+            let mut under = table("refuse = [\"/a\"]");
+            under.lay(&table(over), &["refuse"]);
+            let Value::List(items) = &under.entries[0].node.value else {
+                panic!("{under:?}")
+            };
+            assert_eq!(items.len(), 2, "{over}");
+        }
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// A hundred years in milliseconds: far beyond any use, and far below what a clock's reading can be
+/// added to.
+const LONGEST: u64 = 36_500 * 86_400 * 1_000;
+
 /// Reads a duration such as `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`.
 ///
 /// # Errors
@@ -20,7 +24,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     .ok_or_else(|| format!("`{text}` has no unit known here: ms, s, m, h or d"))?;
     let millis = number
         .checked_mul(millis)
-        .ok_or_else(|| format!("`{text}` is too long"))?;
+        .filter(|millis| *millis <= LONGEST)
+        .ok_or_else(|| format!("`{text}` is too long: 36500d is the longest"))?;
     Ok(Duration::from_millis(millis))
 }
 
@@ -100,6 +105,8 @@ mod tests {
 
     #[test]
     fn numbers_beyond_what_can_be_counted_are_refused_and_not_wrapped() {
+        assert!(duration("36500d").is_ok());
+        assert!(duration("36501d").is_err());
         assert!(duration("99999999999999999d").is_err());
         assert!(duration("99999999999999999999999s").is_err());
         assert!(size("18446744073709551615GiB").is_err());

@@ -143,8 +143,10 @@ impl Store {
     /// [`Unresolved`] with the path and the way out.
     pub fn read_text(&self, path: &Path) -> Result<String, Unresolved> {
         let (bytes, _) = self.read(path)?;
-        String::from_utf8(bytes)
-            .map_err(|_| unresolved(format!("{} is not text", path.display()), ""))
+        String::from_utf8(bytes).map_err(|_| {
+            let message = format!("{} is not text in UTF-8", path.display());
+            unresolved(message, "is it the right file, and saved as UTF-8?")
+        })
     }
 
     /// Reads what a reference names. Relative paths start at `folder`; `judged` is whether the

@@ -1,6 +1,10 @@
 //! `proxy.toml` and presets: what is accepted, what is said of the rest, and what is in force.
 
+mod example;
 mod faults;
+mod kinds;
+mod odd;
+mod presets;
 
 use std::fs;
 use std::path::Path;

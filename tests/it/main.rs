@@ -20,6 +20,7 @@ mod verification;
 mod config;
 
 // The program.
+mod cli;
 mod demo;
 mod emulated;
 mod serve;

@@ -15,17 +15,15 @@ pub(super) fn object(reader: &Reader<'_>, key: &str, blanks: &Blanks) -> Option<
     let node = reader.node(key)?;
     match &node.value {
         Value::Table(_) => template(reader, key, &node, blanks),
-        other => {
-            let message = format!("a table wanted, {} found", other.kind());
-            let help = format!("write [{}.{key}]", reader.path());
-            reader.fault(key, &node, &message, &help);
-            None
-        }
+        // Noted already.
+        _ => None,
     }
 }
 
 fn template(reader: &Reader<'_>, key: &str, node: &Node, blanks: &Blanks) -> Option<Template> {
     let inner = |node: &Node| template(reader, key, node, blanks);
+    // All members are looked at before the first fault counts, so that all are noted.
+    let all = |templates: Vec<Option<Template>>| templates.into_iter().collect::<Option<Vec<_>>>();
     Some(match &node.value {
         Value::Text(text) => text_template(reader, key, node, text, blanks)?,
         Value::Integer(number) => Template::Fixed((*number).into()),
@@ -37,11 +35,17 @@ fn template(reader: &Reader<'_>, key: &str, node: &Node, blanks: &Blanks) -> Opt
             }
         },
         Value::Boolean(boolean) => Template::Fixed((*boolean).into()),
-        Value::List(items) => Template::List(items.iter().map(inner).collect::<Option<_>>()?),
+        Value::Date(date) => {
+            let message = format!("JSON has no dates, and {date} is one");
+            let help = "write it in quotes, or as a number of seconds since 1970";
+            reader.fault(key, node, &message, help);
+            return None;
+        }
+        Value::List(items) => Template::List(all(items.iter().map(inner).collect())?),
         Value::Table(table) => {
-            let members = table.entries.iter();
-            let members = members.map(|entry| Some((entry.name.clone(), inner(&entry.node)?)));
-            Template::Object(members.collect::<Option<_>>()?)
+            let members = all(table.entries.iter().map(|it| inner(&it.node)).collect())?;
+            let names = table.entries.iter().map(|entry| entry.name.clone());
+            Template::Object(names.zip(members).collect())
         }
     })
 }

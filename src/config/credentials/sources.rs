@@ -147,17 +147,17 @@ fn placement(reader: &Reader<'_>) -> Option<Placement> {
             return Err(format!("`{text}` is a header that the proxy itself sets"));
         }
         Ok(name)
-    })?;
+    });
     let scheme = reader.parsed("scheme", |text| {
         if text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(text.to_owned())
         } else {
             Err(format!("`{text}` is not one word"))
         }
-    })?;
+    });
     Some(Placement {
-        header: header.value,
-        scheme: scheme.value,
+        header: header?.value,
+        scheme: scheme?.value,
     })
 }
 
