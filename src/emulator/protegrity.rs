@@ -44,6 +44,7 @@ mod form;
 mod login;
 pub mod ppc;
 mod refusal;
+pub mod scene;
 
 #[cfg(test)]
 mod tests;

@@ -861,3 +861,15 @@ fn neither_a_password_nor_a_secret_is_printed() {
     assert!(printed.contains("officer") && printed.contains("Hs256"));
     assert!(!printed.contains(PASSWORD) && !printed.contains("key"));
 }
+
+#[test]
+fn the_scenes_files_are_the_ones_its_configuration_names() {
+    let scene = scene::scene().unwrap();
+    assert_eq!(scene.files.len(), 2);
+    for (name, _) in &scene.files {
+        assert!(name.starts_with(scene.name), "{name}");
+        assert!(scene.configuration.contains(&format!("\"{name}\"")));
+    }
+    let (_, password) = &scene.files[0];
+    assert!(!scene.configuration.contains(password.as_str()));
+}
