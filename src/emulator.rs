@@ -6,7 +6,7 @@
 //! product, keeps nothing on disk, and has no business on a network that matters.
 //!
 //! This file starts and stops an emulator. A vendor is a type that implements [`Vendor`], in a file
-//! of its own: [`vdr`] is Secureworks Taegis VDR.
+//! of its own: [`protegrity`] is a Protegrity appliance, [`vdr`] is Secureworks Taegis VDR.
 
 mod authority;
 mod bearer;
@@ -16,9 +16,11 @@ mod echo;
 mod faults;
 mod jwt;
 mod log;
+pub mod protegrity;
 mod reply;
 pub mod scene;
 mod server;
+mod spelling;
 pub mod vdr;
 mod wire;
 
@@ -116,6 +118,9 @@ pub enum Error {
     /// There is no thread or no event loop to be had.
     #[error("the emulator's thread cannot be started")]
     Thread(#[source] io::Error),
+    /// There was no randomness to make a key from.
+    #[error("the emulator cannot make a key to sign tokens with")]
+    Signing(#[source] aws_lc_rs::error::Unspecified),
     /// A client's public key is not of the kind that the vendor takes.
     #[error("the public key of client {client_id:?} cannot be enrolled: {fault}")]
     Key {

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use serde_json::Value;
 
 use super::Outcome;
+use super::spelling::Spelling;
 
 /// An answer to one request.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ impl Reply {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.response.headers_mut().insert(name, value);
         self
+    }
+
+    /// Sets a header whose name goes out as it is spelled here, while those of others are lower-case.
+    pub(super) fn spelled(mut self, spelling: &Spelling, value: HeaderValue) -> Self {
+        spelling.apply(&mut self.response);
+        self.header(spelling.name().clone(), value)
     }
 
     pub(super) fn outcome(&self) -> Outcome {
