@@ -6,16 +6,21 @@
 //! product, keeps nothing on disk, and has no business on a network that matters.
 //!
 //! This file starts and stops an emulator. A vendor is a type that implements [`Vendor`], in a file
-//! of its own: [`vdr`] is Secureworks Taegis VDR.
+//! of its own: [`vdr`] is Secureworks Taegis VDR, [`cylance`] the Cylance user API.
 
 mod authority;
+mod basic;
 mod bearer;
 mod call;
 mod clock;
+pub mod cylance;
 mod echo;
 mod faults;
+mod form;
+mod issued;
 mod jwt;
 mod log;
+mod once;
 mod reply;
 pub mod scene;
 mod server;
@@ -116,6 +121,9 @@ pub enum Error {
     /// There is no thread or no event loop to be had.
     #[error("the emulator's thread cannot be started")]
     Thread(#[source] io::Error),
+    /// The cryptographic library has no key to give, for want of randomness.
+    #[error("the emulator cannot make a key to sign its own tokens with")]
+    Keygen,
     /// A client's public key is not of the kind that the vendor takes.
     #[error("the public key of client {client_id:?} cannot be enrolled: {fault}")]
     Key {
