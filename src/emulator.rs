@@ -6,7 +6,8 @@
 //! product, keeps nothing on disk, and has no business on a network that matters.
 //!
 //! This file starts and stops an emulator. A vendor is a type that implements [`Vendor`], in a file
-//! of its own: [`vdr`] is Secureworks Taegis VDR, [`cylance`] the Cylance user API.
+//! of its own: [`vdr`] is Secureworks Taegis VDR, [`cylance`] the Cylance user API, [`sws`]
+//! CyberArk Secure Web Sessions.
 
 mod authority;
 mod basic;
@@ -24,6 +25,7 @@ mod once;
 mod reply;
 pub mod scene;
 mod server;
+pub mod sws;
 pub mod vdr;
 mod wire;
 
