@@ -6,21 +6,28 @@
 //! product, keeps nothing on disk, and has no business on a network that matters.
 //!
 //! This file starts and stops an emulator. A vendor is a type that implements [`Vendor`], in a file
-//! of its own: [`protegrity`] is a Protegrity appliance, [`vdr`] is Secureworks Taegis VDR.
+//! of its own: [`vdr`] is Secureworks Taegis VDR, [`cylance`] the Cylance user API, [`sws`]
+//! CyberArk Secure Web Sessions, [`protegrity`] a Protegrity appliance.
 
 mod authority;
+mod basic;
 mod bearer;
 mod call;
 mod clock;
+pub mod cylance;
 mod echo;
 mod faults;
+mod form;
+mod issued;
 mod jwt;
 mod log;
+mod once;
 pub mod protegrity;
 mod reply;
 pub mod scene;
 mod server;
 mod spelling;
+pub mod sws;
 pub mod vdr;
 mod wire;
 
@@ -66,7 +73,12 @@ pub trait Vendor: Send + Sync + 'static {
 ///
 /// What kept an emulator from starting.
 pub fn scenes() -> Result<Vec<scene::Scene>, Error> {
-    Ok(vec![vdr::scene::scene()?])
+    Ok(vec![
+        vdr::scene::scene()?,
+        cylance::scene::scene()?,
+        sws::scene::scene()?,
+        protegrity::scene::scene()?,
+    ])
 }
 
 /// What an emulator is started with; the default suits a test.
@@ -118,9 +130,9 @@ pub enum Error {
     /// There is no thread or no event loop to be had.
     #[error("the emulator's thread cannot be started")]
     Thread(#[source] io::Error),
-    /// There was no randomness to make a key from.
-    #[error("the emulator cannot make a key to sign tokens with")]
-    Signing(#[source] aws_lc_rs::error::Unspecified),
+    /// The cryptographic library has no key to give, for want of randomness.
+    #[error("the emulator cannot make a key to sign its own tokens with")]
+    Keygen,
     /// A client's public key is not of the kind that the vendor takes.
     #[error("the public key of client {client_id:?} cannot be enrolled: {fault}")]
     Key {

@@ -38,6 +38,15 @@ impl Call {
         Some(authority.host().to_ascii_lowercase())
     }
 
+    /// The media type of the body, in lower case and without parameters, where exactly one is
+    /// named.
+    pub fn media_type(&self) -> Option<String> {
+        let mut values = self.headers().get_all(http::header::CONTENT_TYPE).iter();
+        let value = values.next()?.to_str().ok()?;
+        let media_type = value.split(';').next()?.trim().to_ascii_lowercase();
+        values.next().is_none().then_some(media_type)
+    }
+
     /// The values of a query parameter, as they were written: no vendor here needs escapes.
     pub fn query<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let query = self.head.uri.query().unwrap_or_default();

@@ -27,3 +27,28 @@ impl std::fmt::Debug for Scene {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Scene {
+    /// The first quoted text in a setting of one of the configuration's tables.
+    pub(super) fn setting(&self, table: &str, key: &str) -> &str {
+        toml::de::DeTable::parse(&self.configuration).expect("a scene's configuration is TOML");
+        let (_, rest) = self
+            .configuration
+            .split_once(&format!("[{table}]\n"))
+            .expect("the table is there");
+        rest.lines()
+            .take_while(|line| !line.starts_with('['))
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| name.trim() == key)
+            .and_then(|(_, value)| value.split('"').nth(1))
+            .expect("the setting is there, and quoted")
+    }
+
+    /// The file with this name.
+    pub(super) fn file(&self, name: &str) -> &str {
+        let mut files = self.files.iter();
+        let file = files.find(|(known, _)| known == name);
+        &file.expect("the file is there").1
+    }
+}

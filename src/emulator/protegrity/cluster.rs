@@ -152,7 +152,7 @@ impl Cluster {
     ///
     /// There was no randomness to be had.
     pub fn new(algorithm: Algorithm) -> Result<Self, Error> {
-        let key = algorithm.generate().map_err(Error::Signing)?;
+        let key = algorithm.generate().map_err(|_| Error::Keygen)?;
         Ok(Cluster {
             algorithm,
             key: Arc::new(Mutex::new(Arc::new(key))),
@@ -166,7 +166,7 @@ impl Cluster {
     ///
     /// There was no randomness to be had.
     pub fn change_secret(&self) -> Result<(), Error> {
-        let key = self.algorithm.generate().map_err(Error::Signing)?;
+        let key = self.algorithm.generate().map_err(|_| Error::Keygen)?;
         *lock(&self.key) = Arc::new(key);
         Ok(())
     }

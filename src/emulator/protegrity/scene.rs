@@ -65,6 +65,6 @@ tls.ca  = ["{NAME}-ca.pem"]
 /// Another one at each start, with the characters that a form has to escape.
 fn password() -> Result<String, Error> {
     let mut bytes = [0; 12];
-    rand::fill(&mut bytes).map_err(Error::Signing)?;
+    rand::fill(&mut bytes).map_err(|_| Error::Keygen)?;
     Ok(format!("&+%=ä {}", URL_SAFE_NO_PAD.encode(bytes)))
 }

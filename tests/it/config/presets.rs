@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use countersign::config::preset::{self, BUILT_IN};
 use countersign::config::problem::Problems;
 use countersign::credential::Source;
-use countersign::credential::claims::Filling;
+use countersign::credential::template::Filling;
 use countersign::secret::store::Store;
 use serde_json::json;
 
@@ -326,8 +326,14 @@ fn a_text_that_was_read_is_never_looked_through_for_variables() {
     let odd = "${now} ${key} ${issuer} $${uuid} ${";
     folder.write("secrets/issuer", odd);
     let loaded = parse(&folder, VDR).expect("it can be used");
-    let Source::SelfSigned(source) = &loaded.config.credentials[0].source;
-    let claims = source.claims.fill(Filling { now: 1, expires: 2 });
+    let Source::SelfSigned(source) = &loaded.config.credentials[0].source else {
+        panic!("a self-signed credential")
+    };
+    let claims = source.claims.fill(&Filling {
+        now: 1,
+        expires: 2,
+        texts: &[],
+    });
     assert_eq!(claims["iss"], json!(odd));
     assert_eq!(claims["iat"], json!(1));
     assert_eq!(claims["sub"], json!("user:123"));
