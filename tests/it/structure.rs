@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "jws",
             "plan",
             "router",
+            "secret",
             "telemetry",
         ],
     ),
@@ -39,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
             "tls",
             "upstream",
+            "url",
             "worker",
         ],
     ),
@@ -101,13 +103,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("upstream", &["body", "dial", "outgoing"]),
-    ("credential", &["clock", "jws", "outgoing"]),
+    (
+        "credential",
+        &[
+            "backoff", "clock", "dial", "jws", "outgoing", "secret", "tls", "url",
+        ],
+    ),
     ("outgoing", &["headers", "normalize"]),
     ("router", &["host", "normalize"]),
     ("listener", &["host", "normalize"]),
     ("normalize", &["host"]),
     ("dial", &["host", "tls"]),
     ("jws", &["secret"]),
+    ("backoff", &[]),
     ("body", &[]),
     ("clock", &[]),
     ("emulator", &[]),
@@ -117,6 +125,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
+    ("url", &[]),
 ];
 
 /// Every source file below `src/`, with its text without the tests.
