@@ -55,15 +55,17 @@ fn line(out: &mut String, text: &str) {
 
 fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::Read]) {
     let Some(target) = &read.target else { return };
+    let Some(endpoint) = target.endpoints.first() else {
+        return;
+    };
     let credential = read.credential.as_deref().unwrap_or("none");
     line(out, &format!("[targets.{}]", key(&read.name)));
     line(out, &format!("url = {}", read.url));
-    if let Some(address) = target.endpoint.connect {
+    if let Some(address) = endpoint.connect {
         line(out, &format!("connect = {}", quoted(&address.to_string())));
     }
     line(out, &format!("credential = {}", quoted(credential)));
-    let authorities: Vec<String> = target
-        .endpoint
+    let authorities: Vec<String> = endpoint
         .verification
         .authorities()
         .iter()
@@ -80,8 +82,8 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         line(out, &format!("refuse = [{}]", refused.join(", ")));
     }
     let timeouts = [
-        ("connect", target.endpoint.connect_timeout),
-        ("tls", target.endpoint.tls_timeout),
+        ("connect", endpoint.connect_timeout),
+        ("tls", endpoint.tls_timeout),
         ("credential", target.credential_timeout),
         ("first-byte", target.timeouts.first_byte),
         ("idle", target.timeouts.idle),
@@ -177,7 +179,9 @@ fn is_reference_key(name: &str) -> bool {
     super::keys::REFERENCE.key(name).is_some()
 }
 
-fn value(node: &Node) -> String {
+/// A value as it is written.
+#[must_use]
+pub fn value(node: &Node) -> String {
     match &node.value {
         Value::Text(text) => text.to_toml(),
         Value::Integer(number) => number.to_string(),

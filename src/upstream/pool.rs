@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, header};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -46,7 +47,7 @@ pub struct Lease {
     pub(super) sender: SendRequest<RequestBody>,
     /// Whether it has carried a request before.
     pub(super) is_reused: bool,
-    pool: Rc<Pool>,
+    pub(super) pool: Rc<Pool>,
 }
 
 impl Pool {
@@ -133,6 +134,18 @@ impl Pool {
             self.idle
                 .borrow_mut()
                 .retain(|connection| connection.since > oldest && !connection.sender.is_closed());
+        }
+    }
+}
+
+impl Lease {
+    /// Addresses a request to the member that the connection leads to.
+    pub(super) fn address<B>(&self, request: &mut Request<B>) {
+        let authority = &self.pool.endpoint.authority;
+        if request.headers().get(header::HOST) != Some(authority) {
+            request
+                .headers_mut()
+                .insert(header::HOST, authority.clone());
         }
     }
 }

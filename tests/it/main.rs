@@ -9,6 +9,7 @@ mod support;
 
 // The way of a request.
 mod bodies;
+mod cluster;
 mod credential;
 mod headers;
 mod refusals;
