@@ -105,9 +105,12 @@ pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B
 }
 
 fn check_method(method: &Method) -> Result<(), Refusal> {
-    let refused = matches!(*method, Method::TRACE | Method::CONNECT)
-        || method.as_str().eq_ignore_ascii_case("TRACK");
-    if refused {
+    // Methods are case-sensitive (RFC 9110 section 9.1), but not to every server.
+    let refused = ["TRACE", "TRACK", "CONNECT"];
+    if refused
+        .iter()
+        .any(|it| method.as_str().eq_ignore_ascii_case(it))
+    {
         Err(Refusal::Method(method.clone()))
     } else {
         Ok(())

@@ -149,7 +149,7 @@ fn an_expectation_other_than_100_continue_cannot_be_met() {
 
 #[test]
 fn methods_that_would_echo_or_tunnel_are_refused() {
-    for method in ["TRACE", "TRACK", "track", "CONNECT"] {
+    for method in ["TRACE", "trace", "TRACK", "track", "CONNECT", "Connect"] {
         let mut it = request("/");
         *it.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method");
         assert!(
