@@ -357,7 +357,7 @@ impl From<UpstreamError> for Refused {
                 "connection_terminated",
                 "the target closed the connection before it answered; whether it acted on the request is not known",
             ),
-            UpstreamError::Broken(_) | UpstreamError::Switched => bad(
+            UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Framing => bad(
                 "upstream-broken",
                 "http_protocol_error",
                 "the target's answer is not HTTP as it should be",
