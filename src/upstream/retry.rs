@@ -33,7 +33,7 @@ pub(super) async fn send(
         let again = (lease.is_reused && may_be_repeated(&request)).then(|| head_of(&request));
         let sent = lease.sender.try_send_request(request);
         let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, lease)),
+            Ok(answer) => return Ok((answer, after(lease, &progress))),
             Err(failure) => failure,
         };
         let error = match failure.take_message() {
@@ -61,8 +61,19 @@ async fn send_anew(
     let mut lease = pool.open().await?;
     let progress = request.body().progress();
     match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, lease)),
+        Ok(answer) => Ok((answer, after(lease, &progress))),
         Err(error) => Err(classify(error, &progress)),
+    }
+}
+
+/// The connection once the head of an answer is there. A server that answers before the whole body
+/// came may take the rest of the body for the next request, and its answer to that would reach
+/// whoever is next on the connection.
+fn after(lease: Lease, progress: &Progress) -> Lease {
+    if progress.is_over() {
+        lease
+    } else {
+        lease.used_up()
     }
 }
 
