@@ -11,6 +11,7 @@ mod support;
 mod bodies;
 mod credential;
 mod headers;
+mod hostile;
 mod refusals;
 mod reuse;
 mod routing;
