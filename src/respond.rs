@@ -258,7 +258,9 @@ impl From<outgoing::Refusal> for Refused {
     fn from(refusal: outgoing::Refusal) -> Self {
         let detail = refusal.to_string();
         let (status, code, error) = match refusal {
-            outgoing::Refusal::EncodedSlash | outgoing::Refusal::CallersCredential => {
+            outgoing::Refusal::EncodedSlash
+            | outgoing::Refusal::CallersCredential
+            | outgoing::Refusal::TwoCredentials => {
                 (StatusCode::BAD_REQUEST, "bad-request", REQUEST_ERROR)
             }
             outgoing::Refusal::Path => (StatusCode::FORBIDDEN, "path-refused", REQUEST_DENIED),

@@ -35,6 +35,15 @@ fn a_segment_of_dots_is_refused_in_every_spelling() {
         "..%2fx",
         "x%2f..",
         "x%5c..%5cy",
+        "%252e%252E",
+        ".%25252e",
+        "%25%32%65.",
+        "..%252fx",
+        "..%20",
+        "%09..",
+        "..%0a;x",
+        "..%3fx",
+        "..%23",
     ] {
         for path in [
             format!("/{dots}"),
@@ -59,6 +68,8 @@ fn names_that_merely_contain_dots_pass() {
         "/..a",
         "/a..",
         "/%2e%2e%2e",
+        "/a%20..",
+        "/%252e%252ea",
     ] {
         assert_eq!(verdict(path), Ok(false), "{path}");
     }
@@ -75,6 +86,37 @@ fn broken_percent_encoding_and_zero_bytes_are_refused() {
     for path in ["/%", "/%2", "/%zz", "/%+1", "/a%00b"] {
         assert!(verdict(path).is_err(), "{path}");
     }
+}
+
+#[test]
+fn a_character_in_more_bytes_than_it_needs_is_refused() {
+    for path in [
+        "/%c0%ae%c0%ae/",
+        "/a%C0%AFb",
+        "/a%c1%9cb",
+        "/a%e0%80%afb",
+        "/a%f0%80%80%af",
+        "/a%25c0%25af",
+    ] {
+        assert!(verdict(path).is_err(), "{path}");
+    }
+    for path in [
+        "/caf%c3%a9",
+        "/%e2%82%ac",
+        "/%f0%9f%98%80",
+        "/caf%e9",
+        "/%c0",
+        "/%e0s",
+    ] {
+        assert_eq!(verdict(path), Ok(false), "{path}");
+    }
+}
+
+#[test]
+fn decoding_ends_when_nothing_is_left_to_decode() {
+    assert_eq!(decode_fully(b"/%2541%%34%31%zz%"), b"/AA%zz%");
+    let deep = format!("/%{}41", "25".repeat(4000));
+    assert_eq!(decode_fully(deep.as_bytes()), b"/A");
 }
 
 #[test]
