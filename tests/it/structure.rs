@@ -103,7 +103,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["body", "dial", "outgoing"]),
     ("credential", &["clock", "jws", "outgoing"]),
     ("outgoing", &["headers", "normalize"]),
-    ("router", &["host", "normalize"]),
+    ("router", &["headers", "host", "normalize"]),
     ("listener", &["host", "normalize"]),
     ("normalize", &["host"]),
     ("dial", &["host", "tls"]),
