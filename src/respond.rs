@@ -45,6 +45,8 @@ pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) 
     let is_framed_otherwise = has_body && answer.body().size_hint().exact().is_none();
     headers::remove(answer.headers_mut(), |name| {
         headers::is_hop_by_hop(name)
+            // Belongs into requests. In an answer it can only be an echo, and the echo is ours.
+            || *name == header::AUTHORIZATION
             || (is_framed_otherwise && *name == header::CONTENT_LENGTH)
             || config.remove.contains(name)
     });
