@@ -1150,3 +1150,144 @@ fn a_connection_whose_whole_body_was_sent_is_used_again() {
     }
     assert_eq!(upstream.connections(), 1);
 }
+
+#[test]
+fn no_header_of_a_caller_makes_a_target_see_another_request() {
+    let upstream = Upstream::saying("");
+    let (proxy, _folder) = proxy_to(&upstream, "");
+    let names = [
+        "X-Original-URL",
+        "X-Original-URI",
+        "X-Original-Path",
+        "X-Original-Host",
+        "X-Rewrite-URL",
+        "X-Forwarded",
+        "X-Forwarded-URI",
+        "X-Forwarded-Path",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Method",
+        "X-Forwarded-Server",
+        "X-Forwarded-User",
+        "X-Host",
+        "X-HTTP-Host-Override",
+        "X-Backend-Host",
+        "X-Envoy-Original-Path",
+        "X-HTTP-DestinationURL",
+        "X-Proxy-URL",
+        "Proxy-Host",
+        "Proxy",
+        "Forwarded",
+        "Forwarded-For",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "Client-IP",
+        "X-Remote-Addr",
+        "X-Originating-IP",
+        "Fastly-Client-IP",
+        "Client-Cert",
+        "X-Real-IP",
+        "X_Original_URL",
+        "X-Original_URL",
+        "_",
+        "Authorization_",
+        "Proxy_Authorization",
+        "Content_Length",
+        "Transfer_Encoding",
+        "Proxy-Authentication-Info",
+        "Proxy-Authenticate",
+        "HTTP2-Settings",
+        "Proxy-Connection",
+    ];
+    for name in names {
+        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+            let request =
+                format!("GET /acme HTTP/1.1\r\nHost: localhost\r\n{name}: theirs\r\n\r\n");
+            assert_eq!(send(proxy.address, request).status, 200, "{name}");
+        }
+    }
+    for request in arrived(&upstream) {
+        assert!(!request.contains("theirs"), "{request}");
+    }
+}
+
+#[test]
+fn a_refused_path_is_refused_in_spellings_that_some_server_takes_for_it() {
+    let upstream = Upstream::saying("");
+    let (proxy, _folder) = proxy_to(&upstream, "");
+    for path in [
+        "/auth/oauth2/token",
+        "//auth/oauth2",
+        "/auth//oauth2",
+        "/AUTH/OAuth2",
+        "/auth;a=b/oauth2;c",
+        "/;/auth/oauth2",
+        "/auth/;/oauth2",
+        "/%61uth/oauth2",
+        "/%2561uth/oauth2",
+        "/auth/oauth%32",
+        "/auth%2foauth2",
+        "/auth%5coauth2",
+        "/auth%252foauth2",
+        "/auth%c0%afoauth2",
+        "/auth%c1%9coauth2",
+        "/auth%e0%80%afoauth2",
+        "/auth%ef%bc%8foauth2",
+        "/auth%e2%88%95oauth2",
+        "/%ef%bd%81uth/oauth2",
+        "/./auth/oauth2",
+        "/x/../auth/oauth2",
+        "/x/%2e%2e/auth/oauth2",
+        "/x/..;/auth/oauth2",
+        "/x/%252e%252e/auth/oauth2",
+        "/x/..%252fauth/oauth2",
+        "/x/.%2e/auth/oauth2",
+        "/x/..%20/auth/oauth2",
+        "/x/%c0%ae%c0%ae/auth/oauth2",
+        "/x\\..\\auth\\oauth2",
+        "/auth./oauth2",
+        "/auth../oauth2",
+        "/auth%20/oauth2",
+        "/auth/oauth2.",
+        "/auth/oauth2%20",
+        "/auth/oauth2%09",
+        "/auth/oauth2%00",
+        "/auth/oauth2.json",
+        "/auth/oauth2.;.json",
+        "/auth/oauth2%3fx",
+        "/auth/oauth2%23",
+        "/auth/oauth2%0a",
+        "/auth%0d/oauth2",
+        "/auth/oauth2;.css",
+        "/auth/oauth2/..%2f",
+        "/auth/oauth2?x=/../..",
+        "/auth/oauth2/#",
+    ] {
+        let request = format!("POST /acme{path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = send(proxy.address, request);
+        assert!(
+            matches!(answer.status, 400 | 403),
+            "{} for {path}",
+            answer.status
+        );
+    }
+    assert_eq!(upstream.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn an_answer_does_not_bring_the_credential_back() {
+    let upstream = Upstream::with(|conversation| {
+        while let Some(request) = conversation.read_request() {
+            let credential = request
+                .split("\r\n")
+                .find(|it| it.starts_with("authorization"));
+            let credential = credential.expect("ours");
+            conversation.write(format!(
+                "HTTP/1.1 200 OK\r\n{credential}\r\nContent-Length: 0\r\n\r\n"
+            ));
+        }
+    });
+    let (proxy, _folder) = proxy_to(&upstream, "");
+    assert_eq!(get(proxy.address, "/acme").header("authorization"), None);
+}
