@@ -205,6 +205,12 @@ fn check_target(uri: &Uri, method: &Method, config: &Config) -> Result<bool, Ref
             "the request target does not start with a slash",
         ));
     }
+    // Read as Latin-1 some of these bytes are white space or the end of a line.
+    if !uri.query().unwrap_or_default().is_ascii() {
+        return Err(Refusal::Ambiguous(
+            "the query contains a byte that must be encoded",
+        ));
+    }
     check_path(path.as_bytes())
 }
 

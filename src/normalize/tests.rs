@@ -89,6 +89,14 @@ fn broken_percent_encoding_and_zero_bytes_are_refused() {
 }
 
 #[test]
+fn a_query_may_have_anything_but_bytes_that_must_be_encoded() {
+    assert_eq!(verdict("/x?a=\\{}|^`%zz%00/../"), Ok(false));
+    for query in ["\u{e9}", "\u{85}HTTP/1.0", "a\u{a0}b"] {
+        assert!(verdict(&format!("/x?{query}")).is_err(), "{query:?}");
+    }
+}
+
+#[test]
 fn a_character_in_more_bytes_than_it_needs_is_refused() {
     for path in [
         "/%c0%ae%c0%ae/",
