@@ -16,6 +16,7 @@ use crate::dial::resolver::Resolver;
 use crate::dial::{DialError, Endpoint};
 use crate::outgoing::{Authorized, Repeatable};
 
+mod framing;
 pub mod pool;
 pub mod retry;
 
@@ -92,6 +93,9 @@ pub enum UpstreamError {
     /// It switched protocols, which nobody asked it to.
     #[error("the upstream switched protocols without being asked to")]
     Switched,
+    /// Its head says more than once, or not in plain words, where the body ends.
+    #[error("the upstream's answer has no single framing")]
+    Framing,
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     TooSlow(Duration),
@@ -124,6 +128,9 @@ impl Upstream {
         // carry no further request.
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Switched);
+        }
+        if !framing::is_plain(answer.headers()) {
+            return Err(UpstreamError::Framing);
         }
         let idle = self.timeouts.idle;
         let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));

@@ -47,6 +47,8 @@ pub struct Lease {
     pub(super) sender: SendRequest<RequestBody>,
     /// Whether it has carried a request before.
     pub(super) is_reused: bool,
+    /// Whether it must not carry another request after this one.
+    is_used_up: bool,
     pub(super) pool: Rc<Pool>,
 }
 
@@ -71,6 +73,7 @@ impl Pool {
             Some(sender) => Ok(Lease {
                 sender,
                 is_reused: true,
+                is_used_up: false,
                 pool: Rc::clone(self),
             }),
             None => self.open().await,
@@ -114,6 +117,7 @@ impl Pool {
         Ok(Lease {
             sender,
             is_reused: false,
+            is_used_up: false,
             pool: Rc::clone(self),
         })
     }
@@ -148,16 +152,24 @@ impl Lease {
                 .insert(header::HOST, authority.clone());
         }
     }
+
+    /// Closes the connection after this request.
+    pub(super) fn used_up(mut self) -> Self {
+        self.is_used_up = true;
+        self
+    }
 }
 
 impl body::Lease for Lease {
     fn release(mut self) {
+        if self.is_used_up {
+            return;
+        }
         if self.sender.is_ready() {
             self.pool.put(self.sender);
             return;
         }
-        // The answer has been read, but the request is perhaps still being written, or the
-        // connection's task has not run since. It ends by itself if the connection does.
+        // The answer has been read, but the connection's task has perhaps not run since. It ends by itself if the connection does.
         tokio::task::spawn_local(async move {
             if self.sender.ready().await.is_ok() {
                 self.pool.put(self.sender);

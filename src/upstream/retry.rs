@@ -38,7 +38,7 @@ pub(super) async fn send(
         let progress = request.body().progress();
         let sent = lease.sender.try_send_request(request);
         let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, lease, copy)),
+            Ok(answer) => return Ok((answer, after(lease, &progress), copy)),
             Err(failure) => failure,
         };
         let error = match failure.take_message() {
@@ -71,8 +71,19 @@ async fn send_anew(
     request.body().restart();
     let progress = request.body().progress();
     match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, lease, copy)),
+        Ok(answer) => Ok((answer, after(lease, &progress), copy)),
         Err(error) => Err(classify(error, &progress)),
+    }
+}
+
+/// The connection once the head of an answer is there. A server that answers before the whole body
+/// came may take the rest of the body for the next request, and its answer to that would reach
+/// whoever is next on the connection.
+fn after(lease: Lease, progress: &Progress) -> Lease {
+    if progress.is_over() {
+        lease
+    } else {
+        lease.used_up()
     }
 }
 

@@ -12,6 +12,7 @@ mod bodies;
 mod cluster;
 mod credential;
 mod headers;
+mod hostile;
 mod refusals;
 mod reuse;
 mod routing;

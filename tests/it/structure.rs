@@ -110,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("outgoing", &["headers", "normalize"]),
-    ("router", &["host", "normalize"]),
+    ("router", &["headers", "host", "normalize"]),
     ("listener", &["host", "normalize"]),
     ("normalize", &["host"]),
     ("dial", &["host", "tls"]),
