@@ -60,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("worker", &["dial", "gateway", "plan", "shutdown"]),
+    ("worker", &["dial", "gateway", "plan", "shutdown", "strict"]),
     (
         "gateway",
         &[
@@ -123,6 +123,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("secret", &[]),
     ("shutdown", &[]),
+    ("strict", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("url", &[]),
