@@ -207,6 +207,8 @@ async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, b
         .header_read_timeout(callers.config.head_timeout)
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)
+        // The size above is looked at when a head is complete; this bounds one that never is.
+        .max_buf_size(callers.config.head.max(8192).saturating_add(1))
         .serve_connection(TokioIo::new(Strict::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
