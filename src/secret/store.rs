@@ -96,7 +96,7 @@ pub struct Stamp {
 /// What was read.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The content, less one newline at its end.
+    /// The content; where that is text, less one newline at its end.
     pub secret: Secret,
     /// What is questionable about where it stands.
     pub warning: Option<String>,
@@ -386,9 +386,10 @@ fn environment(name: &str) -> Result<Vec<u8>, Unresolved> {
         .ok_or_else(|| unresolved(format!("the environment variable {name} is not set"), ""))
 }
 
-/// Editors and `echo` end a file with a newline that is not part of the secret.
+/// Editors and `echo` end a text with a newline that is not part of the secret. Where the content is
+/// no text, a key in DER or a shared secret of random bytes, the last byte is as good as any other.
 fn without_newline(mut bytes: Vec<u8>) -> Secret {
-    if bytes.last() == Some(&b'\n') {
+    if bytes.last() == Some(&b'\n') && std::str::from_utf8(&bytes).is_ok() {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
             bytes.pop();

@@ -135,6 +135,39 @@ fn a_credential_can_be_signed_anew_for_each_request() {
     assert_eq!(seen.len(), 10);
 }
 
+/// One random key in 256 ends in the byte that is a newline in texts, and needs it.
+#[test]
+fn a_key_of_bytes_may_end_in_a_newline() {
+    use aws_lc_rs::hmac;
+    use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _};
+
+    let bytes = [[0xff; 31].as_slice(), b"\n"].concat();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&bytes).expect("any 32 bytes are a key");
+    let public = UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref().to_vec());
+    let shared = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+    // RFC 8410 section 7, in front of the seed.
+    let head = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    for (algorithm, file) in [
+        ("EdDSA", [head.as_slice(), &bytes].concat()),
+        ("HS256", bytes.clone()),
+    ] {
+        let upstream = Upstream::saying("");
+        let folder = Folder::new();
+        folder.write("key.pem", file);
+        let text = counted(&folder, &upstream, "").replace("ES512", algorithm);
+        let proxy = Proxy::start(&folder, &text);
+        assert_eq!(get(proxy.address, "/acme").status, 200);
+        let token = tokens(&upstream).remove(0);
+        let (signed, signature) = token.rsplit_once('.').expect("three parts");
+        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+        let is_good = match algorithm {
+            "EdDSA" => public.verify(signed.as_bytes(), &signature).is_ok(),
+            _ => hmac::verify(&shared, signed.as_bytes(), &signature).is_ok(),
+        };
+        assert!(is_good, "{algorithm}");
+    }
+}
+
 const START: Moment = Moment {
     wall: Duration::from_secs(1_900_000_000),
     boot: Duration::from_secs(1000),

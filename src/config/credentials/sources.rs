@@ -44,8 +44,8 @@ pub(super) fn read(
     let (reader, source) = match source {
         "self-signed" => {
             let reader = reader(&SELF_SIGNED);
-            let source = self_signed(&reader, None, context).map(Source::SelfSigned);
-            (reader, source)
+            let source = self_signed(&reader, None, context);
+            (reader, source.map(|it| Source::SelfSigned(Box::new(it))))
         }
         "exchange" => {
             let reader = reader(&EXCHANGE);
@@ -63,7 +63,7 @@ pub(super) fn read(
             let token = secrets::text(&reader, "token", context);
             (
                 reader,
-                token.map(|token| Source::Static(Static { token, lifetime })),
+                token.map(|token| Source::Static(Box::new(Static { token, lifetime }))),
             )
         }
     };
