@@ -3,13 +3,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::config::preset::{self, Input, InputKind, Preset};
+use crate::config::preset::{self, BLANK, Input, InputKind, Preset};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::tree::quoted;
 use crate::secret::store::Store;
-
-/// What stands where only the operator knows what should. As a host name or an id it is refused.
-const BLANK: &str = "CHANGE-ME";
 
 /// Prints the configuration of a preset, or a list of the presets.
 pub(super) fn run(name: Option<&str>) -> ExitCode {
@@ -44,7 +41,7 @@ fn block(preset: &Preset) -> String {
     let name = format!("my-{}", preset.name);
     let mut out = String::new();
     comment(&mut out, &preset.about);
-    comment(&mut out, &preset.reference);
+    wrapped(&mut out, &preset.reference, "#");
     out.push_str("\n[listeners.local]\naddress = \"127.0.0.1:8080\"\n\n");
     let _ = writeln!(out, "[credentials.{name}.{}]", preset.name);
     let is_asked =
@@ -112,15 +109,15 @@ fn next_steps(out: &mut String, preset: &Preset, name: &str) {
     ));
     comment(out, "Next:");
     for (number, step) in steps.iter().enumerate() {
-        comment(out, &format!("{}. {step}", number + 1));
+        wrapped(out, &format!("{}. {step}", number + 1), "#   ");
     }
 }
 
 fn placeholder(preset: &Preset, input: &Input) -> String {
     match input.kind {
         InputKind::Text | InputKind::Label => quoted(BLANK),
-        InputKind::Url => quoted(&format!("https://{}.example", BLANK.to_lowercase())),
-        InputKind::Integer => "0".to_owned(),
+        InputKind::Url => quoted(&format!("https://{BLANK}.example")),
+        InputKind::Integer => format!("0  # {BLANK}"),
         InputKind::Texts => format!("[{}]", quoted(BLANK)),
         InputKind::Duration => quoted("30s"),
         InputKind::Secret => {
@@ -135,16 +132,28 @@ fn placeholder(preset: &Preset, input: &Input) -> String {
     }
 }
 
-/// A text as comments of at most 100 characters a line.
+/// A text as comments, a sentence from its first letter on.
 fn comment(out: &mut String, text: &str) {
+    let mut letters = text.chars();
+    let first = letters.next().map(|it| it.to_ascii_uppercase());
+    let text: String = first.into_iter().chain(letters).collect();
+    wrapped(out, &text, "#");
+}
+
+/// A text as comments of at most 100 characters a line, the second and further ones behind `hang`.
+fn wrapped(out: &mut String, text: &str, hang: &str) {
     let mut line = String::from("#");
+    let mut length = line.len();
     for word in text.split_whitespace() {
-        if line.len() + word.len() >= 100 && line.len() > 1 {
+        let next = word.chars().count() + 1;
+        if length + next > 100 && length > hang.len() {
             let _ = writeln!(out, "{line}");
-            line = String::from("#");
+            line = hang.to_owned();
+            length = line.len();
         }
         line.push(' ');
         line.push_str(word);
+        length += next;
     }
     let _ = writeln!(out, "{line}");
 }

@@ -33,6 +33,9 @@ use crate::secret::store::Store;
 /// How long one trial may take. The whole is done in little more, as they run side by side.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// How long a target may take to tell the time, which is of no great matter.
+const GLANCE: Duration = Duration::from_secs(3);
+
 /// How much of a refusal is read.
 const READ: usize = 64 * 1024;
 
@@ -74,10 +77,12 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.outcome {
             Ok(text) => writeln!(f, "ok     {}: {text}", self.about),
-            Err(Trouble { what, help }) => {
+            Err(Trouble { what, notes, help }) => {
                 writeln!(f, "WRONG  {}: {what}", self.about)?;
-                help.iter()
-                    .try_for_each(|it| writeln!(f, "           help: {it}"))
+                let notes = notes.iter().map(|it| ("note", it));
+                notes
+                    .chain(help.iter().map(|it| ("help", it)))
+                    .try_for_each(|(label, it)| writeln!(f, "       {label}: {it}"))
             }
         }
     }
@@ -170,7 +175,8 @@ async fn try_target(endpoint: &Endpoint, tools: &Tools) -> Result<String, Troubl
         endpoint.host
     );
     // Without a token, for the sake of the answer's date; whatever else it says is beside the point.
-    let asked = ask(stream, Method::HEAD, "/", &[], endpoint).await;
+    let asked = ask(stream, Method::HEAD, "/", &[], endpoint);
+    let asked = tokio::time::timeout(GLANCE, asked).await.ok().flatten();
     let ahead = asked.and_then(|reply| ahead(&reply.headers, &tools.clock));
     match ahead {
         Some(ahead) if ahead.abs() > BELIEVED => Err(clock_is_off(&endpoint.host, ahead)),
@@ -195,7 +201,7 @@ async fn try_credential(
         Err(error) => {
             let mut trouble = trouble::with_token(&error, &credential.hosts(), guide);
             if once.offset.abs() > AGREES {
-                trouble.help.push(apart(once.offset));
+                trouble.notes.push(apart(once.offset));
             }
             return Err(trouble);
         }
@@ -250,13 +256,14 @@ async fn show(
         };
         return Ok(format!("{host} {verdict} (GET {path}: {status})"));
     }
-    let reason = reason(&reply);
+    // A service that repeats what it was sent would have the token on this very screen.
+    let reason = reason(&reply).replace(&minted.token, "…");
     let what = format!("`{host}` refuses the token with {status}{reason} (GET {path})");
     let mut trouble = trouble::refused(&what, status.as_u16(), &reason, guide);
     if let Some(ahead) = ahead(&reply.headers, &tools.clock)
         && ahead.abs() > AGREES
     {
-        trouble.help.insert(0, apart(ahead));
+        trouble.notes.insert(0, apart(ahead));
     }
     Err(trouble)
 }

@@ -147,7 +147,7 @@ fn utc(seconds: &Value) -> Option<String> {
     if seconds > LAST {
         return None;
     }
-    Some(httpdate::fmt_http_date(
-        std::time::UNIX_EPOCH + Duration::from_secs(seconds),
-    ))
+    let date = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    // The format is that of HTTP, where UTC goes by its old name.
+    Some(httpdate::fmt_http_date(date).replace("GMT", "UTC"))
 }

@@ -15,14 +15,26 @@ use crate::dial::DialError;
 pub(super) struct Trouble {
     /// What is wrong, in one sentence without a full stop.
     pub(super) what: String,
+    /// What it probably means.
+    pub(super) notes: Vec<String>,
     /// What to do about it.
     pub(super) help: Vec<String>,
 }
 
 impl Trouble {
+    /// Something that speaks for itself.
+    fn plain(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            notes: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
     pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             what: what.into(),
+            notes: Vec::new(),
             help: vec![help.into()],
         }
     }
@@ -41,10 +53,10 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
 pub(super) fn with_token(error: &MintError, hosts: &[&str], guide: &Guide) -> Trouble {
     match error {
         MintError::Call(CallError::Dial(error)) => {
-            let Trouble { what, help } = with_connection(error);
+            let trouble = with_connection(error);
             Trouble {
-                what: format!("no token: {what}"),
-                help,
+                what: format!("no token: {}", trouble.what),
+                ..trouble
             }
         }
         MintError::Refused { status, said } => refused(
@@ -65,20 +77,15 @@ pub(super) fn with_token(error: &MintError, hosts: &[&str], guide: &Guide) -> Tr
             format!("no token: {}", chain(error)),
             "give the URL that it leads to, if you trust it",
         ),
-        _ => Trouble {
-            what: format!("no token: {}", chain(error)),
-            help: Vec::new(),
-        },
+        _ => Trouble::plain(format!("no token: {}", chain(error))),
     }
 }
 
 /// A refusal in somebody's own words, and what the preset makes of it.
 pub(super) fn refused(what: &str, status: u16, said: &str, guide: &Guide) -> Trouble {
     let hints = guide.hints(status, said);
-    let mut help: Vec<String> = hints
-        .iter()
-        .flat_map(|hint| [hint.say.clone(), hint.help.clone()])
-        .collect();
+    let notes = hints.iter().map(|hint| hint.say.clone()).collect();
+    let mut help: Vec<String> = hints.iter().map(|hint| hint.help.clone()).collect();
     if help.is_empty() {
         help.push(
             "are the URL, the identifiers and the secret all of the same account, and is it still there?"
@@ -87,6 +94,7 @@ pub(super) fn refused(what: &str, status: u16, said: &str, guide: &Guide) -> Tro
     }
     Trouble {
         what: what.to_owned(),
+        notes,
         help,
     }
 }
@@ -120,10 +128,7 @@ pub(super) fn with_connection(error: &DialError) -> Trouble {
             format!("`{host}` does not finish the TLS handshake within {after:?}"),
             "does this port speak TLS at all?",
         ),
-        DialError::Roots(error) => Trouble {
-            what: error.to_string(),
-            help: Vec::new(),
-        },
+        DialError::Roots(error) => Trouble::plain(error.to_string()),
     }
 }
 

@@ -22,6 +22,9 @@ use crate::secret::store::{Reference, Store};
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
+/// What stands in a configuration that is still to be filled in.
+pub const BLANK: &str = "CHANGE-ME";
+
 /// A vendor described as data.
 #[derive(Debug)]
 pub struct Preset {
@@ -533,6 +536,12 @@ impl Preset {
                 pointed(&file.node, pointers)
             });
             let node = match (entry, &input.default) {
+                (Some(entry), _) if texts_of(&entry.node).iter().any(|it| it.contains(BLANK)) => {
+                    let message = format!("`{}` in [{path}] is still to be filled in", input.name);
+                    let help = format!("it is {}", input.doc);
+                    context.problems.fault(&entry.node.at, message, help);
+                    None
+                }
                 (Some(entry), _) => input.accept(path, &entry.node, context),
                 (None, default) if inside.is_some() => {
                     input.read_inside(path, inside.as_ref(), default.as_ref(), &values, context)

@@ -13,7 +13,6 @@ fn filled(printed: &str) -> String {
         let value = match key {
             "region" => "us",
             "data-centre" => "eu",
-            "user" if line == "user = 0" => "CHANGE-ME",
             // Longer than the client id, as the vendor's are.
             "issuer" => "an-issuer-that-is-long",
             "client-id" => "42",
@@ -115,17 +114,19 @@ fn what_is_printed_can_be_used_with_its_optional_keys_switched_on() {
 }
 
 #[test]
-fn a_placeholder_that_was_left_is_not_taken_for_a_choice() {
-    let folder = Folder::new();
-    let printed = run(folder.path(), &["init", "cylance"]);
-    folder.write("proxy.toml", text(&printed.stdout));
-    folder.write(
-        "secrets/cylance-secret",
-        "a shared secret of thirty-two bytes or more",
-    );
-    let checked = run(folder.path(), &["check"]);
-    assert_eq!(checked.status.code(), Some(78));
-    assert!(text(&checked.stderr).contains("is not a choice"));
+fn a_placeholder_that_was_left_is_a_fault_wherever_it_stands() {
+    for (preset, blanks) in [("cylance", 3), ("vdr", 3), ("protegrity", 2)] {
+        let printed = text(&run(Folder::new().path(), &["init", preset]).stdout);
+        let folder = folder(&printed);
+        let checked = run(folder.path(), &["check"]);
+        let said = text(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(78), "{said}");
+        assert_eq!(
+            said.matches("is still to be filled in").count(),
+            blanks,
+            "{said}"
+        );
+    }
 }
 
 #[test]

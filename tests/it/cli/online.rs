@@ -188,6 +188,17 @@ fn a_clock_that_is_off_is_told_with_the_difference() {
 
 /// A token endpoint that refuses with these words, and a configuration that asks it.
 fn refused(folder: &Folder, status: &str, body: &str, credential: &str, host: &str) -> String {
+    refused_with(
+        folder,
+        &format!("{LISTENER}{credential}"),
+        status,
+        body,
+        host,
+    )
+}
+
+/// The same, after everything that stands before the endpoint's address.
+fn refused_with(folder: &Folder, config: &str, status: &str, body: &str, host: &str) -> String {
     let authority = Authority::new().expect("an authority");
     let (certificate, key) = authority
         .server_certificate(vec![host.to_owned()])
@@ -203,7 +214,7 @@ fn refused(folder: &Folder, status: &str, body: &str, credential: &str, host: &s
     folder.write("secret", "a shared secret of thirty-two bytes or more");
     let address = upstream.address;
     let config = format!(
-        "{LISTENER}{credential}connect = \"{address}\"\ntls.ca = \"ca.pem\"\n\
+        "{config}connect = \"{address}\"\ntls.ca = \"ca.pem\"\n\
          [targets.it]\nconnect = \"{address}\"\ntls.ca = \"ca.pem\"\n"
     );
     let (code, out) = online(folder, &config);
@@ -237,4 +248,84 @@ fn a_refusal_by_a_token_endpoint_is_told_in_its_own_words_and_ours() {
     let out = refused(&folder, "403 Forbidden", "", protegrity, "esa.example");
     assert!(out.contains("Can Create JWT Token"), "{out}");
     assert!(!out.contains("thirty-two"), "{out}");
+}
+
+const WIDGETS: &str = r#"
+about     = "Widgets Inc, orders"
+reference = "https://widgets.example/docs"
+checked   = "2026-11-01"
+probe     = { path = "/me" }
+
+[inputs]
+secret = { type = "secret", doc = "the secret that Widgets sent" }
+
+[credential.exchange]
+url                   = "https://widgets.example/token"
+client-authentication = "post"
+client-id             = "me"
+client-secret         = "${secret}"
+
+[target]
+url = "https://widgets.example"
+
+[[hint]]
+status   = [400, 401]
+contains = ["Expired", "too old"]
+say      = "the secret has run out"
+help     = "ask Widgets for another"
+
+[[hint]]
+status = [401]
+say    = "the secret is wrong"
+help   = "look at the letter"
+"#;
+
+#[test]
+fn a_hint_that_finds_its_words_goes_before_one_that_looks_for_none() {
+    let folder = Folder::new();
+    folder.write("presets/widgets.toml", WIDGETS);
+    let credential = "[credentials.it.widgets]\nsecret = { file = \"secret\" }\n";
+    let config = format!("presets = \"presets\"\n{LISTENER}{credential}");
+    let told = |body: &str| {
+        refused_with(
+            &folder,
+            &config,
+            "401 Unauthorized",
+            body,
+            "widgets.example",
+        )
+    };
+    let out = told(r#"{"error":"invalid_client","error_description":"Secret expired"}"#);
+    assert!(
+        out.contains("has run out") && !out.contains("letter"),
+        "{out}"
+    );
+    let out = told(r#"{"error":"invalid_client"}"#);
+    assert!(
+        out.contains("letter") && !out.contains("has run out"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_hint_or_a_probe_that_cannot_be_meant_is_a_fault_of_the_preset() {
+    let folder = Folder::new();
+    folder.write("secret", "a secret");
+    let config = format!(
+        "presets = \"presets\"\n{LISTENER}[credentials.it.widgets]\nsecret = {{ file = \"secret\" }}\n[targets.it]\n"
+    );
+    folder.write("proxy.toml", config);
+    for (from, to, said) in [
+        ("[401]", "[200]", "a list of statuses from 400 wanted"),
+        ("[401]", "[]", "a list of statuses from 400 wanted"),
+        ("[401]", "401", "a list of statuses from 400 wanted"),
+        ("\"/me\"", "\"me\"", "does not start with a slash"),
+        ("help   =", "hlep   =", "did you mean `help`?"),
+    ] {
+        folder.write("presets/widgets.toml", WIDGETS.replace(from, to));
+        let checked = run(folder.path(), &["check"]);
+        let err = text(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(78), "{to}: {err}");
+        assert!(err.contains(said), "{to}: {err}");
+    }
 }
