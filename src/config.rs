@@ -26,7 +26,7 @@ pub mod tree;
 pub mod units;
 
 use crate::secret::store::{Modes, Reference, Store};
-use preset::Known;
+use preset::{Guide, Known};
 use problem::{Problems, Source, Span};
 use read::Reader;
 use tree::{Node, Text, Value};
@@ -40,6 +40,8 @@ pub struct Loaded {
     pub warnings: Problems,
     /// The whole of it written out, presets expanded and secrets left out.
     pub shown: String,
+    /// What each credential's preset knows about refusals, in the order of the credentials.
+    pub guides: Vec<Arc<Guide>>,
 }
 
 /// What the parts of a configuration need to be read.
@@ -101,10 +103,11 @@ pub fn parse(name: &str, text: &str, folder: &Path, store: &Store) -> Result<Loa
     let reader = Reader::new(&keys::ROOT, "the file", table, &root.at, &problems);
     let read = read_root(&reader, folder, store, &problems);
     match read {
-        Some((config, shown)) if !problems.has_faults() => Ok(Loaded {
+        Some((config, shown, guides)) if !problems.has_faults() => Ok(Loaded {
             config,
             warnings: problems,
             shown,
+            guides,
         }),
         _ => Err(problems),
     }
@@ -115,7 +118,7 @@ fn read_root(
     folder: &Path,
     store: &Store,
     problems: &Problems,
-) -> Option<(Config, String)> {
+) -> Option<(Config, String, Vec<Arc<Guide>>)> {
     let context = Context {
         store,
         folder,
@@ -152,6 +155,11 @@ fn read_root(
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
+    let guides = credentials
+        .iter()
+        .filter(|credential| credential.config.is_some())
+        .map(|credential| Arc::clone(&credential.guide))
+        .collect();
     let config = Config {
         workers,
         worker,
@@ -172,7 +180,7 @@ fn read_root(
             .collect(),
         routes,
     };
-    Some((config, shown))
+    Some((config, shown, guides))
 }
 
 fn modes(reader: &Reader<'_>) -> Modes {

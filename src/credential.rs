@@ -53,6 +53,10 @@ pub struct Config {
 
 /// How a credential is got.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are a few of them, each made once"
+)]
 pub enum Source {
     /// A JWT that we sign ourselves.
     SelfSigned(Box<SelfSigned>),
@@ -73,6 +77,15 @@ pub struct Minted {
     pub from: Moment,
     /// When it ends.
     pub end: Moment,
+}
+
+/// What came of asking for one token.
+#[derive(Debug)]
+pub struct Once {
+    /// The token, or why there is none.
+    pub outcome: Result<Minted, MintError>,
+    /// How many seconds the endpoint's clock is ahead of ours, as far as it said.
+    pub offset: i64,
 }
 
 /// What a source remembers from one attempt to the next.
@@ -134,6 +147,9 @@ pub enum MintError {
     /// A secret that is not there yet: its command has not run, or fails.
     #[error("{0} gives nothing")]
     NoSecret(String),
+    /// The command that writes a secret fails.
+    #[error("{0}")]
+    Command(String),
     /// The endpoint gave no answer.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -294,14 +310,64 @@ impl Credential {
         }
     }
 
+    /// Gets one token for whoever asks at the command line: nothing of it is kept.
+    pub async fn mint_once(self: &Arc<Self>, tools: &Tools) -> Once {
+        if let Err(reason) = renewal::commands(self).await {
+            return Once {
+                outcome: Err(MintError::Command(reason)),
+                offset: 0,
+            };
+        }
+        let mut memory = Memory::default();
+        let outcome = self.get(&mut memory, tools).await;
+        let is_fit = |minted: Minted| self.config.placement.value(&minted.token).map(|_| minted);
+        Once {
+            outcome: outcome.and_then(is_fit),
+            offset: memory.offset,
+        }
+    }
+
+    /// Where it goes on a request.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.config.placement
+    }
+
+    /// Whether nobody but the target can say if a token is any good: no endpoint has given it.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        matches!(
+            self.config.source,
+            Source::SelfSigned(_) | Source::Static(_)
+        )
+    }
+
+    /// The hosts that give its tokens; none if nobody is asked.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<&str> {
+        let urls = match &self.config.source {
+            Source::Exchange(source) => match &source.endpoint {
+                exchange::TokenEndpoint::At(urls) => urls,
+                exchange::TokenEndpoint::Discovered(discovery) => discovery.document(),
+            },
+            Source::Login(source) => &source.urls,
+            Source::SelfSigned(_) | Source::Static(_) => return Vec::new(),
+        };
+        urls.all().iter().map(|url| url.host.as_str()).collect()
+    }
+
+    async fn get(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {
+        match &self.config.source {
+            Source::SelfSigned(source) => source.sign(self.clock.now(), 0, &[]),
+            Source::Exchange(source) => source.mint(memory, tools).await,
+            Source::Login(source) => source.mint(memory, tools).await,
+            Source::Static(source) => source.mint(&self.clock),
+        }
+    }
+
     /// Gets one token from the source and makes it ready for requests.
     async fn mint(&self, memory: &mut Memory, tools: &Tools) -> Result<cell::Token, MintError> {
-        let minted = match &self.config.source {
-            Source::SelfSigned(source) => source.sign(self.clock.now(), 0, &[])?,
-            Source::Exchange(source) => source.mint(memory, tools).await?,
-            Source::Login(source) => source.mint(memory, tools).await?,
-            Source::Static(source) => source.mint(&self.clock)?,
-        };
+        let minted = self.get(memory, tools).await?;
         let value = self.config.placement.value(&minted.token)?;
         let life = minted.end.left(minted.from);
         let renew_at = minted
@@ -335,7 +401,8 @@ impl Credential {
 const RETRY: Duration = Duration::from_secs(1);
 
 /// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -67,18 +67,36 @@ pub trait Vendor: Send + Sync + 'static {
     fn answer(&self, call: &mut Call) -> impl Future<Output = Reply> + Send;
 }
 
+type MakeScene = fn(Options) -> Result<scene::Scene, Error>;
+
+/// The vendors by name, each with what makes its scene.
+const SCENES: [(&str, MakeScene); 4] = [
+    ("vdr", vdr::scene::scene),
+    ("cylance", cylance::scene::scene),
+    ("sws", sws::scene::scene),
+    ("protegrity", protegrity::scene::scene),
+];
+
+/// The names of all vendors.
+pub fn vendors() -> impl Iterator<Item = &'static str> + Clone {
+    SCENES.iter().map(|(name, _)| *name)
+}
+
+/// A customer of the vendor of that name, made up for a demonstration. `None` if there is no such
+/// vendor.
+pub fn scene_of(vendor: &str, options: Options) -> Option<Result<scene::Scene, Error>> {
+    let (_, make) = SCENES.iter().find(|(name, _)| *name == vendor)?;
+    Some(make(options))
+}
+
 /// A customer of each vendor, made up for a demonstration.
 ///
 /// # Errors
 ///
 /// What kept an emulator from starting.
 pub fn scenes() -> Result<Vec<scene::Scene>, Error> {
-    Ok(vec![
-        vdr::scene::scene()?,
-        cylance::scene::scene()?,
-        sws::scene::scene()?,
-        protegrity::scene::scene()?,
-    ])
+    let scenes = SCENES.iter().map(|(_, make)| make(Options::default()));
+    scenes.collect()
 }
 
 /// What an emulator is started with; the default suits a test.

@@ -14,6 +14,7 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
         config,
         warnings,
         shown,
+        ..
     } = match config::load(path, &Store::Disk) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems, path),
@@ -39,7 +40,7 @@ pub(super) fn refuse(problems: &Problems, path: &Path) -> ExitCode {
     ExitCode::from(CONFIG)
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

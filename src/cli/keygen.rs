@@ -7,37 +7,42 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{CONFIG, USAGE};
-use crate::config::preset::{self, Preset};
+use super::CONFIG;
+use crate::config::preset::{self, KeyPair, Preset};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::jws::{self, KeyKind};
 use crate::secret::store::{Modes, Reference, Store};
 
 /// Only the owner may read a private key.
-const PRIVATE: u32 = 0o600;
+pub(super) const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 /// Makes a preset's key pair in a folder. A file that exists is never written over.
 pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
     let problems = Problems::default();
     let known = preset::known(&Store::Disk, None, &problems);
-    let Some(preset) = known.get(name) else {
-        let known: Vec<&str> = with_keys(&known.presets)
-            .map(|preset| preset.name.as_str())
-            .collect();
-        let help = did_you_mean(name, known.iter().copied());
-        eprintln!("countersign: there is no preset `{name}`\n    help: {help}");
-        return ExitCode::from(USAGE);
+    let pair = match (known.get(name), name.parse::<KeyKind>()) {
+        (Some(preset), _) => match &preset.key {
+            Some(pair) => Wanted::of(pair),
+            None => return super::fail(format!("the preset `{name}` needs no key pair")),
+        },
+        (None, Ok(kind)) => Some(Wanted {
+            kind,
+            private: format!("{name}-private.pem"),
+            public: format!("{name}-public.pem"),
+            next: "give it to whoever is to verify what the private one signs".to_owned(),
+        }),
+        (None, Err(_)) => {
+            let known = with_keys(&known.presets).map(|preset| preset.name.as_str());
+            let known: Vec<&str> = known.chain(KeyKind::ALL.map(KeyKind::name)).collect();
+            let help = did_you_mean(name, known.iter().copied());
+            return super::misused(format!("there is no preset `{name}`"), help);
+        }
     };
-    let Some(pair) = &preset.key else {
-        return super::fail(format!("the preset `{name}` needs no key pair"));
+    let Some(pair) = pair else {
+        return super::fail(format!("the preset `{name}` wants a key of unknown kind"));
     };
-    let Ok(kind) = pair.kind.parse::<KeyKind>() else {
-        return super::fail(format!(
-            "the preset `{name}` wants a key of unknown kind `{}`",
-            pair.kind
-        ));
-    };
+    let kind = pair.kind;
     let (private, public) = (folder.join(&pair.private), folder.join(&pair.public));
     for path in [&private, &public] {
         if path.exists() {
@@ -64,8 +69,27 @@ pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
     ))
 }
 
+/// What is to be made.
+struct Wanted {
+    kind: KeyKind,
+    private: String,
+    public: String,
+    next: String,
+}
+
+impl Wanted {
+    fn of(pair: &KeyPair) -> Option<Self> {
+        Some(Self {
+            kind: pair.kind.parse().ok()?,
+            private: pair.private.clone(),
+            public: pair.public.clone(),
+            next: pair.next.clone(),
+        })
+    }
+}
+
 /// Writes a file that did not exist, or leaves none.
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(content).inspect_err(|_| {
@@ -73,8 +97,8 @@ fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     })
 }
 
-/// Prints the public half of a private key.
-pub(super) fn public_of(file: &Path) -> ExitCode {
+/// Prints the public half of a private key, as PEM or as a JSON Web Key.
+pub(super) fn public_of(file: &Path, as_jwk: bool) -> ExitCode {
     let reference = Reference::file(file);
     let read = Store::Disk.resolve(&reference, Path::new(""), Some(Modes::Warn));
     let resolved = match read {
@@ -87,8 +111,13 @@ pub(super) fn public_of(file: &Path) -> ExitCode {
     if let Some(warning) = resolved.warning {
         eprintln!("countersign: warning: {warning}");
     }
-    match jws::public_of(&resolved.secret) {
-        Ok(pem) => super::say(&pem),
+    let public = if as_jwk {
+        jws::public_jwk(&resolved.secret).map(|jwk| format!("{jwk:#}\n"))
+    } else {
+        jws::public_of(&resolved.secret)
+    };
+    match public {
+        Ok(public) => super::say(&public),
         Err(error) => {
             eprintln!("countersign: {}: {error}", file.display());
             ExitCode::from(CONFIG)
@@ -102,7 +131,11 @@ pub(super) fn choices() -> String {
     let names: Vec<String> = with_keys(&presets.presets)
         .map(|preset| format!("`{}`", preset.name))
         .collect();
-    format!("known: {}", names.join(", "))
+    let kinds = KeyKind::ALL.map(KeyKind::name).join(", ");
+    format!(
+        "known: {}; or give a kind of key: {kinds}",
+        names.join(", ")
+    )
 }
 
 fn with_keys(presets: &[Preset]) -> impl Iterator<Item = &Preset> {

@@ -32,6 +32,21 @@ pub(super) fn prepare() {
     }
 }
 
+/// Waits for SIGTERM or Ctrl-C.
+#[cfg(feature = "emulator")]
+pub(super) fn wait_for_signal() -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
 /// Waits for SIGTERM or Ctrl-C, then drains; a second one ends the process at once.
 pub(super) fn run_until_signal(running: Running) -> ExitCode {
     let runtime = match Builder::new_current_thread().enable_all().build() {

@@ -1,8 +1,10 @@
 //! `[credentials.NAME.KIND]`
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
-use super::preset::{Expanded, Known, SOURCES, one_table};
+use super::preset::{Expanded, Guide, Known, SOURCES, one_table};
 use super::problem::{Problems, Span};
 use super::read::{Given, Reader};
 use super::tree::{Node, Table, Value, key as as_written};
@@ -30,6 +32,8 @@ pub struct Read {
     pub target: Table,
     /// The source's name and table, presets expanded, for showing.
     pub expanded: Option<(String, Node)>,
+    /// What its preset knows about refusals.
+    pub guide: Arc<Guide>,
     /// What the operator wrote, for variants of it.
     given: Option<(Table, Span)>,
     /// What a route changes about it, if it is a variant.
@@ -99,6 +103,9 @@ impl<'a> Kinds<'a> {
 
     fn expand(&self, read: &mut Read, kind: String, table: &Table, at: &Span) {
         let path = format!("credentials.{}.{kind}", as_written(&read.name));
+        if let Some(preset) = self.presets.get(&kind) {
+            read.guide = Arc::clone(preset.guide());
+        }
         let expanded = match self.presets.get(&kind) {
             Some(preset) => preset.expand(&path, table, at, self.context),
             None => Some(Expanded {
@@ -138,6 +145,7 @@ impl Read {
             header: http::header::AUTHORIZATION,
             target: Table::default(),
             expanded: None,
+            guide: Arc::default(),
             given: None,
             variant: None,
         }

@@ -954,6 +954,16 @@ pub static PRESET: Section = Section {
             "the key pair that `keygen` makes",
         ),
         optional("lint", Kind::Tables(&LINT), "what is probably a mistake"),
+        optional(
+            "hint",
+            Kind::Tables(&HINT),
+            "what a refusal probably means, for `check --online`",
+        ),
+        optional(
+            "probe",
+            Kind::Table(&PROBE),
+            "what `check --online` tries a token on",
+        ),
     ],
 };
 
@@ -1058,4 +1068,33 @@ pub static LINT: Section = Section {
         required("say", Kind::Text, "what is wrong"),
         required("help", Kind::Text, "the way out"),
     ],
+};
+
+/// `[[hint]]` of a preset.
+pub static HINT: Section = Section {
+    path: "hint",
+    keys: &[
+        required(
+            "status",
+            Kind::Any,
+            "a list of the statuses of refusals that it is about",
+        ),
+        optional(
+            "contains",
+            Kind::Texts,
+            "only if what was said with the status contains one of these",
+        ),
+        required("say", Kind::Text, "what the refusal probably means"),
+        required("help", Kind::Text, "the way out"),
+    ],
+};
+
+/// `[probe]` of a preset.
+pub static PROBE: Section = Section {
+    path: "probe",
+    keys: &[required(
+        "path",
+        Kind::Text,
+        "a path of the target that any good token can GET, at little cost",
+    )],
 };

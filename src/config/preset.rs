@@ -22,6 +22,9 @@ use crate::secret::store::{Reference, Store};
 /// The presets that come with the program: name and text.
 pub const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
+/// What stands in a configuration that is still to be filled in.
+pub const BLANK: &str = "CHANGE-ME";
+
 /// A vendor described as data.
 #[derive(Debug)]
 pub struct Preset {
@@ -39,6 +42,47 @@ pub struct Preset {
     credential: Node,
     target: Node,
     lints: Vec<Lint>,
+    guide: Arc<Guide>,
+}
+
+/// What a preset knows about refusals.
+#[derive(Debug, Default)]
+pub struct Guide {
+    /// What refusals probably mean.
+    pub hints: Vec<Hint>,
+    /// A path of the target that any good token can GET.
+    pub probe: Option<String>,
+}
+
+/// What a refusal probably means.
+#[derive(Debug)]
+pub struct Hint {
+    status: Vec<u16>,
+    contains: Vec<String>,
+    /// What it means.
+    pub say: String,
+    /// The way out.
+    pub help: String,
+}
+
+impl Guide {
+    /// The hints about a refusal with this status and these words: those that look for words in it
+    /// and find them, or else those that look for none.
+    #[must_use]
+    pub fn hints(&self, status: u16, said: &str) -> Vec<&Hint> {
+        let said = said.to_lowercase();
+        let of_status = || self.hints.iter().filter(|it| it.status.contains(&status));
+        let finds = |hint: &&Hint| {
+            let mut words = hint.contains.iter();
+            words.any(|word| said.contains(&word.to_lowercase()))
+        };
+        let exact: Vec<&Hint> = of_status().filter(finds).collect();
+        if exact.is_empty() {
+            of_status().filter(|it| it.contains.is_empty()).collect()
+        } else {
+            exact
+        }
+    }
 }
 
 /// What the operator gives.
@@ -55,7 +99,7 @@ pub struct Input {
     /// What it is and where the operator finds it.
     pub doc: String,
     /// Words that may be given, each with what it stands for.
-    choices: Vec<(String, String)>,
+    pub choices: Vec<(String, String)>,
     /// What a list is joined with to be one text.
     join: Option<String>,
     /// Whether it is put in in lower case.
@@ -287,7 +331,26 @@ impl Preset {
             },
             target,
             lints,
+            guide: Arc::new(read_guide(reader)),
         })
+    }
+
+    /// What it knows about refusals.
+    #[must_use]
+    pub fn guide(&self) -> &Arc<Guide> {
+        &self.guide
+    }
+
+    /// The target's URL as the preset has it, with the inputs' names in it.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        match &self.target.value {
+            Value::Table(table) => match &table.get("url")?.node.value {
+                Value::List(urls) => urls.first().map(shown),
+                _ => Some(shown(&table.get("url")?.node)),
+            },
+            _ => None,
+        }
     }
 
     /// Every variable of a preset is an input of it or a blank of the token.
@@ -473,6 +536,12 @@ impl Preset {
                 pointed(&file.node, pointers)
             });
             let node = match (entry, &input.default) {
+                (Some(entry), _) if texts_of(&entry.node).iter().any(|it| it.contains(BLANK)) => {
+                    let message = format!("`{}` in [{path}] is still to be filled in", input.name);
+                    let help = format!("it is {}", input.doc);
+                    context.problems.fault(&entry.node.at, message, help);
+                    None
+                }
                 (Some(entry), _) => input.accept(path, &entry.node, context),
                 (None, default) if inside.is_some() => {
                     input.read_inside(path, inside.as_ref(), default.as_ref(), &values, context)
@@ -577,6 +646,24 @@ impl Input {
             return;
         };
         problems.fault(at, message, "give the input a default, or a key of its own");
+    }
+
+    /// The input that has this one in it, if it is read from a file that another one names.
+    #[must_use]
+    pub fn read_from(&self) -> Option<&str> {
+        self.inside.as_ref().map(|(file, _)| file.as_str())
+    }
+
+    /// The default as TOML writes it, and whether it stands for itself: one that names other inputs
+    /// cannot be given.
+    #[must_use]
+    pub fn shown_default(&self) -> Option<(String, bool)> {
+        let default = self.default.as_ref()?;
+        let mut is_literal = true;
+        for_each_text(default, &mut |text, _| {
+            is_literal &= text.as_literal().is_some();
+        });
+        Some((super::show::value(default), is_literal))
     }
 
     fn goes_into_claims(&self) -> bool {
@@ -840,6 +927,47 @@ fn read_key_pair(reader: &Reader<'_>) -> Option<KeyPair> {
         private: private?,
         public: text("public")?,
         next: text("next")?,
+    })
+}
+
+fn read_guide(reader: &Reader<'_>) -> Guide {
+    let hints = reader.tables("hint", read_hint);
+    let path = reader.table("probe", |it| {
+        it.parsed("path", |text| match text.starts_with('/') {
+            true => Ok(text.to_owned()),
+            false => Err(format!("the path `{text}` does not start with a slash")),
+        })
+    });
+    Guide {
+        hints: hints.into_iter().flatten().collect(),
+        probe: path.flatten().map(|given| given.value),
+    }
+}
+
+fn read_hint(reader: &Reader<'_>) -> Option<Hint> {
+    let text = |name| reader.text(name).map(|given| given.value);
+    let node = reader.node("status")?;
+    let number = |node: &Node| match node.value {
+        Value::Integer(number @ 400..=599) => u16::try_from(number).ok(),
+        _ => None,
+    };
+    let status: Option<Vec<u16>> = match &node.value {
+        Value::List(items) if !items.is_empty() => items.iter().map(number).collect(),
+        _ => None,
+    };
+    if status.is_none() {
+        let help = "write status = [401]";
+        reader.fault("status", &node, "a list of statuses from 400 wanted", help);
+    }
+    Some(Hint {
+        status: status?,
+        contains: reader
+            .texts("contains")
+            .into_iter()
+            .map(|given| given.value)
+            .collect(),
+        say: text("say")?,
+        help: text("help")?,
     })
 }
 

@@ -281,7 +281,9 @@ pub fn said(reply: &Reply) -> String {
     parts.join(": ")
 }
 
-fn harmless(text: &str) -> String {
+/// A text of somebody else's, cut short, and without words so long that they could be a secret.
+#[must_use]
+pub fn harmless(text: &str) -> String {
     const LONGEST: usize = 200;
     // A word this long is no word.
     const LONGEST_WORD: usize = 40;

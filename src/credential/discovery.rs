@@ -97,6 +97,12 @@ impl Discovery {
         })
     }
 
+    /// Where the document is.
+    #[must_use]
+    pub fn document(&self) -> &Urls {
+        &self.document
+    }
+
     /// Has the document read again.
     pub(super) fn forget(&self) {
         *self.lock() = None;

@@ -238,11 +238,21 @@ pub async fn watch(credential: Arc<Credential>) {
 /// Has commands run that write a secret: before each attempt, for nothing tells when they would
 /// write another one.
 async fn run_commands(credential: &Arc<Credential>) {
+    if let Err(reason) = commands(credential).await {
+        tracing::error!(
+            credential = credential.name(),
+            reason,
+            "cannot get a secret"
+        );
+    }
+}
+
+pub(super) async fn commands(credential: &Arc<Credential>) -> Result<(), String> {
     if !secrets(&credential.config.source)
         .iter()
         .any(|it| it.is_command())
     {
-        return;
+        return Ok(());
     }
     let running = Arc::clone(credential);
     let run = move || {
@@ -252,13 +262,8 @@ async fn run_commands(credential: &Arc<Credential>) {
             .filter(|it| it.is_command())
             .try_for_each(|it| it.run())
     };
-    if let Ok(Err(reason)) = tokio::task::spawn_blocking(run).await {
-        tracing::error!(
-            credential = credential.name(),
-            reason,
-            "cannot get a secret"
-        );
-    }
+    // A panic has been printed already.
+    tokio::task::spawn_blocking(run).await.unwrap_or(Ok(()))
 }
 
 /// Reads what has changed. Whether anything has.

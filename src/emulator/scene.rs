@@ -2,6 +2,7 @@
 //! own side would have to write into its configuration to be let in.
 
 use std::any::Any;
+use std::net::SocketAddr;
 
 /// The scene. The vendor stops when this is dropped.
 pub struct Scene {
@@ -15,6 +16,8 @@ pub struct Scene {
     pub files: Vec<(String, String)>,
     /// Paths of the API that are worth a look, the first for a first call.
     pub paths: &'static [&'static str],
+    /// Where the vendor listens.
+    pub address: SocketAddr,
     /// The vendor at work.
     pub(super) _vendor: Box<dyn Any + Send>,
 }

@@ -1,7 +1,11 @@
 //! The commands, run as an operator runs them.
 
 mod check;
+mod emulate;
+mod init;
 mod keygen;
+mod online;
+mod token;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -12,6 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "app",
             "clock",
             "config",
+            "credential",
+            "dial",
             "emulator",
             "jws",
             "plan",

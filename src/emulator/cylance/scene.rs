@@ -10,12 +10,12 @@ const NAME: &str = "cylance";
 const TENANT: &str = "5f9c2b1e-7d34-4f8a-9c60-3be1a7d0c2f4";
 const APPLICATION: &str = "0e6d8c52-1b7f-4a93-8d25-64c9f0b3a7e1";
 
-/// Makes a secret, enrols the application, and puts the vendor to work on a free port.
+/// Makes a secret, enrols the application, and puts the vendor to work.
 ///
 /// # Errors
 ///
 /// What kept the emulator from starting.
-pub fn scene() -> Result<Scene, Error> {
+pub fn scene(options: Options) -> Result<Scene, Error> {
     let secret = Uuid::new_v4().to_string();
     let scopes = ["device:list", "device:read", "threat:list", "policy:list"];
     let application = Application {
@@ -25,10 +25,7 @@ pub fn scene() -> Result<Scene, Error> {
         secret: secret.clone(),
         scopes: scopes.map(str::to_owned).into(),
     };
-    let vendor = emulator::start(
-        Cylance::new([application], Settings::default())?,
-        Options::default(),
-    )?;
+    let vendor = emulator::start(Cylance::new([application], Settings::default())?, options)?;
     let address = vendor.address();
     let configuration = format!(
         r#"
@@ -54,6 +51,7 @@ tls.ca  = ["{NAME}-ca.pem"]
             (format!("{NAME}-ca.pem"), vendor.ca_pem()),
         ],
         paths: &["/devices/v2?page_size=2", "/threats/v2", "/echo"],
+        address: vendor.address(),
         _vendor: Box::new(vendor),
     })
 }

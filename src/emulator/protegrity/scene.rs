@@ -12,12 +12,12 @@ const NAME: &str = "esa";
 const APPLIANCE: &str = "esa.corp.example";
 const USER: &str = "reporting";
 
-/// Makes up a password, and puts the appliance to work on a free port.
+/// Makes up a password, and puts the appliance to work.
 ///
 /// # Errors
 ///
 /// What kept the emulator from starting.
-pub fn scene() -> Result<Scene, Error> {
+pub fn scene(options: Options) -> Result<Scene, Error> {
     let password = password()?;
     let user = User {
         name: USER.into(),
@@ -28,7 +28,7 @@ pub fn scene() -> Result<Scene, Error> {
     let cluster = Cluster::new(Algorithm::Hs512)?;
     let vendor = emulator::start(
         Appliance::new(APPLIANCE, [user], &cluster, Settings::default()),
-        Options::default(),
+        options,
     )?;
     let address = vendor.address();
     let configuration = format!(
@@ -58,6 +58,7 @@ tls.ca  = ["{NAME}-ca.pem"]
             "/pty/v2/pim/dataelements",
             "/pty/v2/pim/echo",
         ],
+        address: vendor.address(),
         _vendor: Box::new(vendor),
     })
 }

@@ -864,7 +864,7 @@ fn neither_a_password_nor_a_secret_is_printed() {
 
 #[test]
 fn the_scenes_files_are_the_ones_its_configuration_names() {
-    let scene = scene::scene().unwrap();
+    let scene = scene::scene(Options::default()).unwrap();
     assert_eq!(scene.files.len(), 2);
     for (name, _) in &scene.files {
         assert!(name.starts_with(scene.name), "{name}");

@@ -18,12 +18,12 @@ const NAME: &str = "sws";
 const TENANT: &str = "11eb7a2f3c5d4e6f8a9b0c1d2e3f4a5b";
 const ACCOUNT: &str = "11eb7a2f90ab4c1d8e2f3a4b5c6d7e8f";
 
-/// Makes a key, enrols its service account, and puts the vendor to work on a free port.
+/// Makes a key, enrols its service account, and puts the vendor to work.
 ///
 /// # Errors
 ///
 /// What kept the emulator from starting.
-pub fn scene() -> Result<Scene, Error> {
+pub fn scene(options: Options) -> Result<Scene, Error> {
     let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Keygen)?;
     let (public, private) = pems(&key).ok_or(Error::Keygen)?;
     let centre = DataCentre::UnitedStates;
@@ -35,10 +35,7 @@ pub fn scene() -> Result<Scene, Error> {
         enabled: true,
         credential: Credential::PublicKey(public),
     };
-    let vendor = emulator::start(
-        Sws::new([account], Settings::default())?,
-        Options::default(),
-    )?;
+    let vendor = emulator::start(Sws::new([account], Settings::default())?, options)?;
     let address = vendor.address();
     let configuration = format!(
         r#"
@@ -73,6 +70,7 @@ tls.ca  = ["{NAME}-ca.pem"]
             "/v2-edge/sws/activities",
             "/v2-edge/sws/echo",
         ],
+        address: vendor.address(),
         _vendor: Box::new(vendor),
     })
 }

@@ -11,12 +11,12 @@ use crate::emulator::{self, Error, Options};
 const INSTANCE: &str = "acme";
 const CLIENT_ID: &str = "ZGVtb25zdHJhdGlvbg";
 
-/// Makes a key, enrols it, and puts the vendor to work on a free port.
+/// Makes a key, enrols it, and puts the vendor to work.
 ///
 /// # Errors
 ///
 /// What kept the emulator from starting.
-pub fn scene() -> Result<Scene, Error> {
+pub fn scene(options: Options) -> Result<Scene, Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).map_err(Error::Certificate)?;
     let issuer = issuer();
     let enrolment = Enrolment {
@@ -26,10 +26,7 @@ pub fn scene() -> Result<Scene, Error> {
         public_key_pem: key.public_key_pem(),
         users: vec![123, 456],
     };
-    let vendor = emulator::start(
-        Vdr::new([enrolment], Settings::default())?,
-        Options::default(),
-    )?;
+    let vendor = emulator::start(Vdr::new([enrolment], Settings::default())?, options)?;
     let configuration = format!(
         r#"
 [credentials.{INSTANCE}.vdr]
@@ -59,6 +56,7 @@ tls.ca  = ["ca.pem"]
             "/api/v2/vulnerabilities?severity=critical",
             "/api/v2/echo",
         ],
+        address: vendor.address(),
         _vendor: Box::new(vendor),
     })
 }

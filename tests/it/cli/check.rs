@@ -178,6 +178,14 @@ fn arguments_that_mean_nothing_leave_with_64() {
         &["keygen", "--config", "proxy.toml", "vdr"],
         &["keygen", "--public-of", "secrets/key.pem", "--out", "."],
         &["--public-of", "secrets/key.pem"],
+        &["check", "--online", "--print"],
+        &["token"],
+        &["token", "acme", "other"],
+        &["token", "acme", "--header", "--claims"],
+        &["init", "--config", "proxy.toml"],
+        &["keygen", "--jwk"],
+        &["keygen", "vdr", "--jwk"],
+        &["emulate", "vdr", "sws"],
     ] {
         let output = run(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

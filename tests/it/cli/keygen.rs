@@ -143,6 +143,41 @@ fn public_of_something_else_says_what_it_is() {
     }
 }
 
+#[test]
+fn keygen_makes_a_key_of_a_kind_that_no_preset_asks_for() {
+    let folder = Folder::new();
+    for (kind, begins) in [
+        ("ec-p256", "-----BEGIN EC PRIVATE KEY-----"),
+        ("ed25519", "-----BEGIN PRIVATE KEY-----"),
+        ("rsa-2048", "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        let made = run(folder.path(), &["keygen", kind]);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+        let private = folder.path().join(format!("{kind}-private.pem"));
+        assert_eq!(mode(&private), 0o600);
+        let pem = fs::read_to_string(private).expect("the private key");
+        assert!(pem.starts_with(begins), "{kind}");
+    }
+}
+
+#[test]
+fn public_of_as_a_jwk_has_the_public_members_alone() {
+    let folder = Folder::new();
+    for (kind, members) in [
+        ("ec-p521", ["crv", "kty", "x", "y"].as_slice()),
+        ("ed25519", &["crv", "kty", "x"]),
+        ("rsa-2048", &["e", "kty", "n"]),
+    ] {
+        run(folder.path(), &["keygen", kind]);
+        let file = format!("{kind}-private.pem");
+        let printed = run(folder.path(), &["keygen", "--public-of", &file, "--jwk"]);
+        assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+        let jwk: serde_json::Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+        let names: Vec<&String> = jwk.as_object().expect("an object").keys().collect();
+        assert_eq!(names, members, "{kind}");
+    }
+}
+
 /// A key as PKCS#8 (RFC 5208 section 5), made from SEC1 by wrapping: the curve is named outside too.
 fn pkcs8(sec1: &str) -> String {
     use base64::Engine;

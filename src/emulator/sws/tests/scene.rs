@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn the_scenes_credential_and_files_are_good_for_a_token_and_its_paths() {
-    let scene = super::super::scene::scene().unwrap();
+    let scene = super::super::scene::scene(Options::default()).unwrap();
     let running = scene._vendor.downcast_ref::<Running<Sws>>().unwrap();
     let credential = format!("credentials.{}.sws", scene.name);
     for table in [&credential, &format!("targets.{}", scene.name)] {
