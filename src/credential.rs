@@ -55,13 +55,13 @@ pub struct Config {
 #[derive(Debug)]
 pub enum Source {
     /// A JWT that we sign ourselves.
-    SelfSigned(SelfSigned),
+    SelfSigned(Box<SelfSigned>),
     /// Something is traded for a token.
     Exchange(Box<Exchange>),
     /// A login, and refreshes with the live token.
     Login(Box<Login>),
     /// A token that stands somewhere.
-    Static(Static),
+    Static(Box<Static>),
 }
 
 /// A token as its source gave it.
