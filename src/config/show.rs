@@ -41,11 +41,15 @@ fn show_credential(out: &mut String, credential: &credentials::Read) {
     let Some((source, node)) = &credential.expanded else {
         return;
     };
+    let mut node = node.clone();
+    if let Value::Table(table) = &mut node.value {
+        hide_headers(table);
+    }
     let mut shown = String::new();
     show_table(
         &mut shown,
         &format!("credentials.{}.{source}", key(&credential.name)),
-        node,
+        &node,
     );
     if *source != credential.kind {
         line(out, &format!("# from the preset `{}`", credential.kind));
@@ -60,6 +64,18 @@ fn show_credential(out: &mut String, credential: &credentials::Read) {
         line(out, format!("# {text}").trim_end());
     }
     line(out, "");
+}
+
+/// Some services take a key in a header.
+fn hide_headers(source: &mut Table) {
+    let headers = source.entries.iter_mut().find(|it| it.name == "headers");
+    if let Some(Value::Table(headers)) = headers.map(|it| &mut it.node.value) {
+        for header in &mut headers.entries {
+            if let Value::Text(text) = &mut header.node.value {
+                text.origin = Some(quoted("…"));
+            }
+        }
+    }
 }
 
 fn line(out: &mut String, text: &str) {
@@ -120,7 +136,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
     line(out, "]\n");
 }
 
-/// What is removed and set. Values stay unsaid: some services take a key in a header.
+/// What is removed and set. Values stay unsaid here, too.
 fn show_changes(
     out: &mut String,
     name: &str,

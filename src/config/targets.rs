@@ -415,14 +415,7 @@ fn prepare(
     pseudonym: &Pseudonym,
 ) -> Option<outgoing::Config> {
     let placement = credential.map(|it| it.header.clone());
-    for (name, _) in &set {
-        if placement.as_ref() == Some(name) {
-            let message = format!("`{name}` in {} carries the credential", reader.place());
-            reader
-                .problems()
-                .fault(reader.at(), message, "take it out of `set`");
-        }
-    }
+    note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);
     Some(outgoing::Config {
@@ -441,6 +434,19 @@ fn prepare(
         },
         pseudonym: pseudonym.clone(),
     })
+}
+
+/// Notes a header that is set beside the credential that stands in it.
+fn note_doubled(
+    reader: &Reader<'_>,
+    set: &[(HeaderName, HeaderValue)],
+    placement: Option<&HeaderName>,
+) {
+    for (name, _) in set.iter().filter(|(name, _)| placement == Some(name)) {
+        let message = format!("`{name}` in {} carries the credential", reader.place());
+        let help = "take it out of `set`";
+        reader.problems().fault(reader.at(), message, help);
+    }
 }
 
 fn routes(
@@ -489,6 +495,7 @@ fn routes(
             None
         };
         if let (Some(route), Some(variant)) = (&mut route, &variant) {
+            note_doubled(reader, &route.outgoing.set, Some(&variant.header));
             route.credential = Some(variant.index);
             route.outgoing.placement = Some(variant.header.clone());
         }

@@ -253,6 +253,14 @@ fn urls(reader: &Reader<'_>) -> Option<Urls> {
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
     let authorities = targets::authorities(reader, context);
     let connect = reader.parsed("connect", |text| targets::address(text, 443));
+    if connect.is_some() && reader.texts("url").len() > 1 {
+        let message = format!(
+            "`connect` in {} leads all of its URLs to one address",
+            reader.place()
+        );
+        let help = "keep one URL, or leave `connect` out";
+        reader.problems().warn(reader.at(), message, help);
+    }
     let timeouts = reader.table("timeouts", |it| {
         ["connect", "tls", "total"].map(|name| it.duration(name).value)
     })?;
@@ -418,7 +426,21 @@ fn parameters(
     if !scopes.is_empty() {
         add("scope", text(&scopes.join(" ")));
     }
-    let Template::Object(own) = object(reader, "parameters", Blank::PARAMETERS)? else {
+    let own = object(reader, "parameters", Blank::EXCHANGE)?;
+    for (blank, variable, key) in [
+        (Blank::Assertion, "`${assertion}`", "assertion"),
+        (
+            Blank::ClientSecret,
+            "`${secret-of-client}`",
+            "client-secret",
+        ),
+        (Blank::Password, "`${secret-of-user}`", "password"),
+    ] {
+        if own.has(blank) {
+            needs(reader, key, variable);
+        }
+    }
+    let Template::Object(own) = own else {
         return None;
     };
     all.retain(|(name, _)| !own.iter().any(|(replaced, _)| replaced == name));
@@ -440,7 +462,7 @@ fn login(reader: &Reader<'_>, context: &Context<'_>) -> Option<Login> {
     let line = line(reader, context);
     let password = secrets::text(reader, "password", context);
     let places = places(reader);
-    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let parameters = object(reader, "parameters", Blank::LOGIN);
     let refresh = if reader.has("refresh") {
         reader
             .table("refresh", |it| refresh(it, reader, places.as_ref()))?
@@ -471,7 +493,12 @@ fn refresh(
     places: Option<&Places>,
 ) -> Option<(Urls, Step)> {
     let urls = urls(reader);
-    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let parameters = object(reader, "parameters", Blank::REFRESH);
+    if let Some(parameters) = &parameters
+        && parameters.has(Blank::RefreshToken)
+    {
+        needs(above, "refresh-token", "`${refresh-token}`");
+    }
     let encoding = encoding(reader)?;
     if encoding == Encoding::Nothing && reader.has("parameters") && !reader.is_empty("parameters") {
         let message = format!("`parameters` in {} are not sent", reader.place());

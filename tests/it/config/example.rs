@@ -30,7 +30,10 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
     (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
-    (&keys::LOGIN, &["credentials.*.login"]),
+    (
+        &keys::LOGIN,
+        &["credentials.*.login", "credentials.*.protegrity"],
+    ),
     (&keys::REFRESH, &["credentials.*.login.refresh"]),
     (&keys::STATIC, &["credentials.*.static"]),
     (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
