@@ -708,6 +708,9 @@ impl Input {
             (InputKind::Url, _) => wrong("a URL in quotes"),
             (InputKind::Integer, Value::Integer(0..)) => Some(node.clone()),
             (InputKind::Integer, _) => wrong("a whole number from 0"),
+            (InputKind::Texts, Value::List(items)) if items.is_empty() && self.join.is_some() => {
+                fault("this lists none; leave it out".into())
+            }
             (InputKind::Texts, Value::List(items)) if items.iter().all(is_literal) => {
                 let joined = self.join.as_ref().map(|join| {
                     let items: Vec<String> = items.iter().map(interpolated).collect();

@@ -76,10 +76,23 @@ pub struct Problem {
     pub help: String,
 }
 
+fn place(at: &Option<Span>) -> Option<(*const Source, usize)> {
+    at.as_ref().map(|at| (Arc::as_ptr(&at.source), at.start))
+}
+
 impl Problem {
     fn is_same(&self, other: &Self) -> bool {
-        let place = |at: &Option<Span>| at.as_ref().map(|at| (Arc::as_ptr(&at.source), at.start));
         self.message == other.message && place(&self.at) == place(&other.at)
+    }
+
+    /// Whether one input of a preset is wrong for the same reason in another of its lines.
+    fn is_same_input(&self, other: &Self) -> bool {
+        let reason = |it: &Self| it.message.rsplit(": ").next().map(str::to_owned);
+        let source = |it: &Self| place(&it.at).map(|(source, _)| source);
+        self.given.is_some()
+            && place(&self.given) == place(&other.given)
+            && source(self) == source(other)
+            && reason(self) == reason(other)
     }
 }
 
@@ -183,7 +196,10 @@ impl Problems {
             return;
         }
         // A table that several stages read is read several times.
-        if !problems.iter().any(|known| known.is_same(&problem)) {
+        if !problems
+            .iter()
+            .any(|known| known.is_same(&problem) || known.is_same_input(&problem))
+        {
             problems.push(problem);
         }
     }

@@ -410,6 +410,8 @@ impl<'a> Reader<'a> {
         let empty = Table::default();
         let table = match &node.value {
             Value::Table(table) => table,
+            // Noted already. One that may be left out altogether has no defaults to go on with.
+            _ if self.default(name).is_none() => return None,
             _ => &empty,
         };
         Some(read(&Reader::new(

@@ -549,9 +549,11 @@ fn with(
         reader.fault("with", &node, message, help);
         return None;
     };
+    let before = reader.problems().faults();
     let variant = around.kinds.variant(credential, table, &node.at)?;
-    // Requests would go to one place, with a token for another.
-    if show::inline(&variant.target) != show::inline(&credential.target) {
+    // Requests would go to one place, with a token for another. What has faults goes nowhere.
+    let is_sound = reader.problems().faults() == before;
+    if is_sound && show::inline(&variant.target) != show::inline(&credential.target) {
         let message =
             "this also changes where requests go or what is refused there, and a route cannot";
         let help = "make a credential and a target of their own for it";

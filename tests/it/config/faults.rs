@@ -90,6 +90,8 @@ fn secrets() -> Folder {
     let account = |key: &str| json!({ "serviceAccountId": "7", "privateKey": key }).to_string();
     folder.write("secrets/no-key.json", account(""));
     folder.write("secrets/encrypted.json", account(&encrypted()));
+    let number = r#"{ "serviceAccountId": 7, "discoveryURI": "http://tenant of ours/" }"#;
+    folder.write("secrets/number.json", number);
     folder.write("secrets/account.json", account("a text"));
     folder.write("secrets/latin-1.pem", b"caf\xe9\n");
     let huge = folder.write("secrets/huge.pem", "");
