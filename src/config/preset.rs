@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::Context;
 use super::keys::{self, CREDENTIAL, PRESET};
-use super::problem::{Problems, Severity, Source, Span, did_you_mean};
+use super::problem::{Problems, Severity, Source, Span, did_you_mean, known_here};
 use super::read::{Given, Reader};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
 use super::units;
@@ -682,7 +682,7 @@ impl Input {
                         let known = self.choices.iter().map(|(word, _)| word.as_str());
                         let (shown, help) = match text.origin {
                             // Not even the nearest choice is told of what was read from elsewhere.
-                            Some(origin) => (origin, did_you_mean("", known)),
+                            Some(origin) => (origin, known_here(known)),
                             None => (format!("`{literal}`"), did_you_mean(&literal, known)),
                         };
                         let message =

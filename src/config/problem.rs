@@ -280,12 +280,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, known.clone()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
-        None => {
-            let names: Vec<String> = known
-                .into_iter()
-                .map(|candidate| format!("`{candidate}`"))
-                .collect();
-            format!("known here: {}", names.join(", "))
-        }
+        None => known_here(known),
     }
+}
+
+/// A help text that names all known names.
+#[must_use]
+pub fn known_here<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = known
+        .into_iter()
+        .map(|candidate| format!("`{candidate}`"))
+        .collect();
+    format!("known here: {}", names.join(", "))
 }

@@ -421,3 +421,46 @@ fn tables_of_claims_that_name_each_other_are_a_fault_and_no_circle() {
         "{said}"
     );
 }
+
+/// What a file says is neither shown nor hinted at, be it read from inside JSON or one of a few
+/// words; and parts of a file are as good as inputs of their own.
+#[test]
+fn inputs_inside_a_file_are_read_and_never_shown() {
+    let preset = WIDGETS
+        .replace(
+            "[inputs.region]\ntype = \"label\"",
+            "[inputs.file]\ntype = \"secret\"\ndoc = \"a file\"\n\
+             [inputs.region]\ntype = \"label\"\nin = \"file\"\nfrom = [\"/none\", \"/region\"]\n\
+             lower = true\nchoices = { e = \"eu\", n = \"na\" }",
+        )
+        .replace(
+            "type = \"secret\"\ndoc  =",
+            "type = \"secret\"\nin = \"file\"\nfrom = \"/secret\"\ndoc =",
+        );
+    let folder = with_widgets(&preset);
+    let text = WITH_WIDGETS
+        .replace(
+            "region = \"eu\"",
+            "file = { file = \"secrets/widgets.json\" }",
+        )
+        .replace("secret = { file = \"secrets/widgets\" }\n", "");
+    let with = |region: &str| {
+        let json = json!({ "region": region, "secret": "hunter2-hunter2-hunter2-hunter2" });
+        folder.write("secrets/widgets.json", json.to_string());
+        parse(&folder, &text)
+    };
+    let loaded = with("N").expect("it can be used");
+    let origin =
+        "<{ file = \\\"secrets/widgets.json\\\", pointer = [\\\"/none\\\", \\\"/region\\\"] }>";
+    let url = format!("url = \"https://{origin}.widgets.example\"");
+    assert!(loaded.shown.lines().any(|it| it == url), "{}", loaded.shown);
+    assert!(!loaded.shown.contains("hunter2"), "{}", loaded.shown);
+    for (region, said) in [
+        ("x", "is not a choice\n    help: known here: `e`, `n`\n"),
+        ("hush hush", "is not one part of a host name\n"),
+    ] {
+        let found = with(region).map(drop).expect_err("refused");
+        assert!(found.contains(said), "{found}");
+        assert!(!found.contains("hush"), "{found}");
+    }
+}
