@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::preset::{Expanded, Guide, Known, SOURCES, one_table};
-use super::problem::{Problems, Span};
+use super::problem::{Problems, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Node, Table, Value, key as as_written};
-use super::{Context, show, targets};
+use super::{Context, keys, show, targets};
 use crate::credential::Config;
 
 mod claims;
@@ -93,12 +93,34 @@ impl<'a> Kinds<'a> {
     #[must_use]
     pub fn variant(&self, of: &Read, with: &Table, at: &Span) -> Option<Read> {
         let (table, given_at) = of.given.as_ref()?;
+        let with = self.known(of, with)?;
         let mut table = table.clone();
-        table.lay(with, &[]);
+        table.lay(&with, &[]);
         let mut read = Read::empty(&of.name, at);
         self.expand(&mut read, of.kind.clone(), &table, given_at);
-        read.variant = Some(show::inline(with));
+        read.variant = Some(show::inline(&with));
         Some(read)
+    }
+
+    /// What a route gives, if all of it is known to the credential's kind.
+    fn known(&self, of: &Read, with: &Table) -> Option<Table> {
+        let names: Vec<&str> = match self.presets.get(&of.kind) {
+            Some(preset) => preset.keys().collect(),
+            None => keys::source(&of.kind).names().collect(),
+        };
+        let mut is_sound = true;
+        for entry in &with.entries {
+            if !names.contains(&entry.name.as_str()) {
+                is_sound = false;
+                let message = format!(
+                    "unknown key `{}` in `with`: credential `{}` is of the kind `{}`",
+                    entry.name, of.name, of.kind
+                );
+                let help = did_you_mean(&entry.name, names.iter().copied());
+                self.context.problems.fault(&entry.name_at, message, help);
+            }
+        }
+        is_sound.then(|| with.clone())
     }
 
     fn expand(&self, read: &mut Read, kind: String, table: &Table, at: &Span) {

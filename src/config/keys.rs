@@ -467,6 +467,17 @@ pub static CREDENTIAL: &[&str] = &[
     "timeouts",
 ];
 
+/// The section of a source.
+#[must_use]
+pub fn source(name: &str) -> &'static Section {
+    match name {
+        "self-signed" => &SELF_SIGNED,
+        "exchange" => &EXCHANGE,
+        "login" => &LOGIN,
+        _ => &STATIC,
+    }
+}
+
 /// `[credentials.NAME.self-signed]`
 pub static SELF_SIGNED: Section = Section {
     path: "credentials.NAME.self-signed",
@@ -622,7 +633,7 @@ pub static EXCHANGE: Section = Section {
         ),
         default(
             "lifetime",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5m""#,
             "how long a token lives of which neither the answer nor the token itself says it",
         ),
@@ -758,7 +769,7 @@ pub static LOGIN: Section = Section {
         ),
         default(
             "lifetime",
-            Kind::Duration,
+            Kind::Timeout,
             r#""5m""#,
             "how long a token lives of which neither the answer nor the token itself says it",
         ),
@@ -831,7 +842,7 @@ pub static STATIC: Section = Section {
         required("token", Kind::Secret, "the token"),
         default(
             "lifetime",
-            Kind::Duration,
+            Kind::Timeout,
             r#""1h""#,
             "how long one is used before a command is run again; a new file is noticed at once",
         ),

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
+
 use super::Context;
 use super::keys::{self, CREDENTIAL, PRESET};
-use super::problem::{Problems, Severity, Source, Span, did_you_mean};
+use super::problem::{Problems, Severity, Source, Span, did_you_mean, known_here};
 use super::read::{Given, Reader};
 use super::tree::{self, Entry, Node, Piece, Table, Text, Value};
 use super::units;
@@ -104,6 +106,8 @@ pub struct Input {
     join: Option<String>,
     /// Whether it is put in in lower case.
     lower: bool,
+    /// Where it stands.
+    at: Span,
     /// The input that is a JSON file with this one in it, and where in it.
     inside: Option<(String, Vec<String>)>,
 }
@@ -370,6 +374,21 @@ impl Preset {
                 }
             });
         }
+        for (place, input) in self.inputs.iter().enumerate() {
+            let Some((file, _)) = &input.inside else {
+                continue;
+            };
+            let before = &self.inputs[..place];
+            let is_file = |it: &Input| it.name == *file && it.kind == InputKind::Secret;
+            if !before.iter().any(is_file) {
+                let message = format!(
+                    "`{}` is said to be in `{file}`, which is no secret that stands before it",
+                    input.name
+                );
+                let help = "the file is an input of the type `secret`";
+                problems.fault(&input.at, message, help);
+            }
+        }
         for input in self.inputs.iter().filter(|it| it.goes_into_claims()) {
             let Some(default) = &input.default else {
                 continue;
@@ -431,6 +450,7 @@ impl Preset {
             .iter()
             .partition(|entry| CREDENTIAL.contains(&entry.name.as_str()));
         self.note_unknown(path, &inputs, context.problems);
+        let common = self.without_foreign(path, common, context.problems);
         let (values, is_complete) = self.values(path, &inputs, at, context)?;
         if is_complete {
             self.lint(&values, &common, context.problems);
@@ -502,9 +522,40 @@ impl Preset {
         is_sound.then_some(values)
     }
 
+    /// The keys for every credential, less those that mean nothing for this one: a token that is
+    /// signed here is got over no connection.
+    fn without_foreign<'a>(
+        &self,
+        path: &str,
+        common: Vec<&'a Entry>,
+        problems: &Problems,
+    ) -> Vec<&'a Entry> {
+        let has = |entry: &&Entry| keys::source(&self.source).key(&entry.name).is_some();
+        let (own, foreign) = common.into_iter().partition::<Vec<&Entry>, _>(has);
+        for entry in foreign {
+            let message = format!("`{}` means nothing in [{path}]", entry.name);
+            let why = match (self.source.as_str(), entry.name.as_str()) {
+                (_, "sign") => "its tokens are not signed here",
+                (_, "next-key") => "it has no key that signs",
+                ("self-signed", _) => "its tokens are signed here, and nobody is asked for them",
+                _ => "its tokens come from no endpoint",
+            };
+            problems.fault(&entry.name_at, message, why);
+        }
+        own
+    }
+
+    /// What an operator may write: the inputs, and those of the keys for every credential that mean
+    /// something for this one.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
+        let source = keys::source(&self.source);
+        let common = CREDENTIAL.iter().copied();
+        let common = common.filter(|name| source.key(name).is_some());
+        self.inputs.iter().map(|it| it.name.as_str()).chain(common)
+    }
+
     fn note_unknown(&self, path: &str, given: &[&Entry], problems: &Problems) {
-        let known = self.inputs.iter().map(|input| input.name.as_str());
-        let known = known.chain(CREDENTIAL.iter().copied());
+        let known = self.keys();
         for entry in given {
             if self.input(&entry.name).is_none() {
                 let message = format!("unknown key `{}` in [{path}]", entry.name);
@@ -533,7 +584,7 @@ impl Preset {
             let entry = given.iter().find(|entry| entry.name == input.name);
             let inside = input.inside.as_ref().and_then(|(file, pointers)| {
                 let file = given.iter().find(|entry| entry.name == *file)?;
-                pointed(&file.node, pointers)
+                Some(pointed(&file.node, pointers))
             });
             let node = match (entry, &input.default) {
                 (Some(entry), _) if texts_of(&entry.node).iter().any(|it| it.contains(BLANK)) => {
@@ -542,7 +593,12 @@ impl Preset {
                     context.problems.fault(&entry.node.at, message, help);
                     None
                 }
+                (Some(entry), _) if self.has_parts(input) => {
+                    input.accept_document(path, &entry.node, context)
+                }
                 (Some(entry), _) => input.accept(path, &entry.node, context),
+                // What is wrong with the file has been said of the file.
+                (None, _) if input.is_in_none_of(&values) => None,
                 (None, default) if inside.is_some() => {
                     input.read_inside(path, inside.as_ref(), default.as_ref(), &values, context)
                 }
@@ -566,6 +622,15 @@ impl Preset {
             }
         }
         (!is_hopeless).then_some((values, is_complete))
+    }
+
+    /// Whether other inputs are read from inside this one.
+    fn has_parts(&self, input: &Input) -> bool {
+        let is_part = |other: &Input| {
+            let inside = other.inside.as_ref();
+            inside.is_some_and(|(file, _)| *file == input.name)
+        };
+        self.inputs.iter().any(is_part)
     }
 
     /// Lints look at inputs, and at the keys of the source that every credential takes.
@@ -666,6 +731,12 @@ impl Input {
         Some((super::show::value(default), is_literal))
     }
 
+    /// Whether it is to be read from a file that is missing or wrong.
+    fn is_in_none_of(&self, values: &HashMap<String, Node>) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_some_and(|(file, _)| !values.contains_key(file))
+    }
+
     fn goes_into_claims(&self) -> bool {
         !matches!(self.kind, InputKind::Secret | InputKind::Claims)
     }
@@ -696,11 +767,14 @@ impl Input {
                     },
                     None => {
                         let known = self.choices.iter().map(|(word, _)| word.as_str());
+                        let (shown, help) = match text.origin {
+                            // Not even the nearest choice is told of what was read from elsewhere.
+                            Some(origin) => (origin, known_here(known)),
+                            None => (format!("`{literal}`"), did_you_mean(&literal, known)),
+                        };
                         let message =
-                            format!("`{}` in [{path}]: `{literal}` is not a choice", self.name);
-                        context
-                            .problems
-                            .fault(&node.at, message, did_you_mean(&literal, known));
+                            format!("`{}` in [{path}]: {shown} is not a choice", self.name);
+                        context.problems.fault(&node.at, message, help);
                         return None;
                     }
                 };
@@ -721,6 +795,9 @@ impl Input {
             (InputKind::Url, _) => wrong("a URL in quotes"),
             (InputKind::Integer, Value::Integer(0..)) => Some(node.clone()),
             (InputKind::Integer, _) => wrong("a whole number from 0"),
+            (InputKind::Texts, Value::List(items)) if items.is_empty() && self.join.is_some() => {
+                fault("this lists none; leave it out".into())
+            }
             (InputKind::Texts, Value::List(items)) if items.iter().all(is_literal) => {
                 let joined = self.join.as_ref().map(|join| {
                     let items: Vec<String> = items.iter().map(interpolated).collect();
@@ -769,6 +846,37 @@ impl Input {
             .map(|(_, meaning)| meaning.clone())
     }
 
+    /// Checks a JSON file that other inputs are read from. What is wrong with it is said once, here.
+    fn accept_document(&self, path: &str, node: &Node, context: &Context<'_>) -> Option<Node> {
+        let place = format!("`{}` in [{path}]", self.name);
+        let fault = |message: String, help: &str| {
+            let message = format!("{place}: {message}");
+            context.problems.fault(&node.at, message, help);
+            None
+        };
+        let help = "write { file = \"…\" } and nothing else: other inputs are read from inside it";
+        if !matches!(node.value, Value::Table(_)) {
+            return fault("a file is wanted here, and never its content".into(), help);
+        }
+        let reference = reference(&place, node, context.problems)?;
+        match &reference {
+            Reference::File { pointers, .. } if pointers.is_empty() => {}
+            _ => return fault("a file as a whole is wanted here".into(), help),
+        }
+        let resolved = match context.store.resolve(&reference, context.folder, None) {
+            Ok(resolved) => resolved,
+            Err(error) => return fault(error.message, &error.help),
+        };
+        match serde_json::from_slice::<IgnoredAny>(resolved.secret.expose()) {
+            Ok(_) => Some(node.clone()),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                let message = format!("{reference} is not JSON (line {line}, column {column})");
+                fault(message, &format!("it is {}", self.doc))
+            }
+        }
+    }
+
     /// Reads the input in the JSON file that has it. What has no text there is the default.
     fn read_inside(
         &self,
@@ -813,12 +921,12 @@ impl Input {
 }
 
 /// A reference to a JSON file, narrowed to a place in it.
-fn pointed(file: &Node, pointers: &[String]) -> Option<Node> {
-    let Value::Table(table) = &file.value else {
-        return None;
+fn pointed(file: &Node, pointers: &[String]) -> Node {
+    // Anything else than a reference has been noted.
+    let mut table = match &file.value {
+        Value::Table(table) => table.clone(),
+        _ => Table::default(),
     };
-    let mut table = table.clone();
-    table.get("file")?;
     let text = |pointer: &String| Node {
         value: Value::Text(Text::literal(pointer.clone())),
         ..file.clone()
@@ -831,10 +939,10 @@ fn pointed(file: &Node, pointers: &[String]) -> Option<Node> {
             ..file.clone()
         },
     });
-    Some(Node {
+    Node {
         value: Value::Table(table),
         ..file.clone()
-    })
+    }
 }
 
 fn sorted_choice<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -876,8 +984,38 @@ fn read_input(name: &Given<String>, reader: &Reader<'_>) -> Option<Input> {
         "secret" => InputKind::Secret,
         _ => InputKind::Claims,
     };
+    let from: Vec<String> = reader
+        .parsed_texts("from", pointer)
+        .into_iter()
+        .map(|given| given.value)
+        .collect();
+    let is_text = matches!(kind, InputKind::Text | InputKind::Label);
+    for (key, is_fine) in [
+        ("choices", is_text),
+        ("lower", is_text),
+        ("join", kind == InputKind::Texts),
+        ("in", is_text || kind == InputKind::Secret),
+        ("from", reader.has("in")),
+    ] {
+        if reader.has(key) && !is_fine {
+            let message = format!("`{key}` means nothing in {}", reader.place());
+            let help = match key {
+                "from" => "`in` names the input that is the file",
+                "join" => "it is for inputs of the type `texts`",
+                "in" => "it is for inputs of the types `text`, `label` and `secret`",
+                _ => "it is for inputs of the types `text` and `label`",
+            };
+            reader.problems().fault(reader.at(), message, help);
+        }
+    }
+    if reader.has("in") && !reader.has("from") {
+        let message = format!("`from` is missing in {}", reader.place());
+        let help = "say where in the file the input is: a JSON pointer";
+        reader.problems().fault(reader.at(), message, help);
+    }
     Some(Input {
         name: name.value.clone(),
+        at: name.at.clone(),
         kind,
         required: reader.boolean("required"),
         default: reader.node("default"),
@@ -890,14 +1028,7 @@ fn read_input(name: &Given<String>, reader: &Reader<'_>) -> Option<Input> {
             .collect(),
         join: reader.text("join").map(|given| given.value),
         lower: reader.boolean("lower"),
-        inside: reader.text("in").map(|file| {
-            let pointers = reader
-                .texts("from")
-                .into_iter()
-                .map(|given| given.value)
-                .collect();
-            (file.value, pointers)
-        }),
+        inside: reader.text("in").map(|file| (file.value, from)),
     })
 }
 
@@ -1213,6 +1344,17 @@ fn interpolated(node: &Node) -> String {
     }
 }
 
+/// A JSON pointer (RFC 6901 section 3) to something inside a document.
+pub(super) fn pointer(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no JSON pointer: those start with a slash, such as `/data/token`"
+        ))
+    }
+}
+
 /// Reads `{ file = … }` and the like.
 pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option<Reference> {
     // The preset's line only passes it on.
@@ -1222,15 +1364,21 @@ pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option
         None
     };
     let Value::Table(table) = &node.value else {
-        let help = "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+        let help = "write { file = \"…\" }, { env = \"…\" }, { credential = \"…\" } or { command = [\"…\"] }";
         return fault(
             format!("{place} is a secret and never stands in the configuration itself"),
             help,
         );
     };
     let reader = Reader::new(&keys::REFERENCE, place, table, &node.at, problems);
+    if reader.has("pointer") && !reader.has("file") {
+        return fault(
+            format!("{place} has `pointer` without `file`"),
+            "write { file = \"…\", pointer = \"…\" }",
+        );
+    }
     let pointers: Vec<String> = reader
-        .texts("pointer")
+        .parsed_texts("pointer", pointer)
         .into_iter()
         .map(|given| given.value)
         .collect();
@@ -1257,6 +1405,10 @@ pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option
         (Some(_), Some(_)) => fault(
             format!("{place} refers to two places"),
             "keep one of file, env, credential and command",
+        ),
+        (None, _) if reader.has("command") && reader.is_sound() => fault(
+            format!("{place}: the command is empty"),
+            "name a program and its arguments",
         ),
         // An unknown key has been noted already.
         (None, _) if !table.entries.is_empty() => None,

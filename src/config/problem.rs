@@ -76,10 +76,23 @@ pub struct Problem {
     pub help: String,
 }
 
+fn place(at: &Option<Span>) -> Option<(*const Source, usize)> {
+    at.as_ref().map(|at| (Arc::as_ptr(&at.source), at.start))
+}
+
 impl Problem {
     fn is_same(&self, other: &Self) -> bool {
-        let place = |at: &Option<Span>| at.as_ref().map(|at| (Arc::as_ptr(&at.source), at.start));
         self.message == other.message && place(&self.at) == place(&other.at)
+    }
+
+    /// Whether one input of a preset is wrong for the same reason in another of its lines.
+    fn is_same_input(&self, other: &Self) -> bool {
+        let reason = |it: &Self| it.message.rsplit(": ").next().map(str::to_owned);
+        let source = |it: &Self| place(&it.at).map(|(source, _)| source);
+        self.given.is_some()
+            && place(&self.given) == place(&other.given)
+            && source(self) == source(other)
+            && reason(self) == reason(other)
     }
 }
 
@@ -183,7 +196,10 @@ impl Problems {
             return;
         }
         // A table that several stages read is read several times.
-        if !problems.iter().any(|known| known.is_same(&problem)) {
+        if !problems
+            .iter()
+            .any(|known| known.is_same(&problem) || known.is_same_input(&problem))
+        {
             problems.push(problem);
         }
     }
@@ -264,12 +280,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, known.clone()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
-        None => {
-            let names: Vec<String> = known
-                .into_iter()
-                .map(|candidate| format!("`{candidate}`"))
-                .collect();
-            format!("known here: {}", names.join(", "))
-        }
+        None => known_here(known),
     }
+}
+
+/// A help text that names all known names.
+#[must_use]
+pub fn known_here<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = known
+        .into_iter()
+        .map(|candidate| format!("`{candidate}`"))
+        .collect();
+    format!("known here: {}", names.join(", "))
 }

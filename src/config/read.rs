@@ -156,6 +156,13 @@ impl<'a> Reader<'a> {
         entry.is_some_and(|it| matches!(&it.node.value, Value::Table(it) if it.entries.is_empty()))
     }
 
+    /// Whether the key is there and is a list with nothing in it.
+    #[must_use]
+    pub fn is_empty_list(&self, name: &str) -> bool {
+        let entry = self.table.get(name);
+        entry.is_some_and(|it| matches!(&it.node.value, Value::List(items) if items.is_empty()))
+    }
+
     /// The key's node as it stands, its default if it has one, or nothing.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<Node> {
@@ -319,15 +326,7 @@ impl<'a> Reader<'a> {
     /// A list of strings; a single string counts as a list of one.
     #[must_use]
     pub fn texts(&self, name: &str) -> Vec<Given<String>> {
-        let Some(node) = self.node(name) else {
-            return Vec::new();
-        };
-        let items = match &node.value {
-            Value::List(items) => items.clone(),
-            Value::Text(_) => vec![node],
-            _ => return Vec::new(),
-        };
-        items
+        self.items(name)
             .iter()
             .filter_map(|item| {
                 let value = self.literal(name, item)?;
@@ -338,6 +337,38 @@ impl<'a> Reader<'a> {
                 })
             })
             .collect()
+    }
+
+    /// A list of strings that `parse` understands; those that it does not are noted and left out.
+    #[must_use]
+    pub fn parsed_texts<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<Given<T>> {
+        let parsed = |item: Node| {
+            let text = self.literal(name, &item)?;
+            let value = parse(&text)
+                .map_err(|message| self.fault(name, &item, &without(&message, &text, &item), ""))
+                .ok()?;
+            Some(Given {
+                value,
+                at: item.at,
+                given: item.given,
+            })
+        };
+        self.items(name).into_iter().filter_map(parsed).collect()
+    }
+
+    fn items(&self, name: &str) -> Vec<Node> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        match node.value {
+            Value::List(items) => items,
+            Value::Text(_) => vec![node],
+            _ => Vec::new(),
+        }
     }
 
     /// A table of strings, in the order of the file: name, place of the name, value.
@@ -379,6 +410,8 @@ impl<'a> Reader<'a> {
         let empty = Table::default();
         let table = match &node.value {
             Value::Table(table) => table,
+            // Noted already. One that may be left out altogether has no defaults to go on with.
+            _ if self.default(name).is_none() => return None,
             _ => &empty,
         };
         Some(read(&Reader::new(
@@ -493,7 +526,9 @@ fn without(message: &str, text: &str, node: &Node) -> String {
         Value::Text(Text {
             origin: Some(origin),
             ..
-        }) => message.replace(text, origin),
+        }) => message
+            .replace(&format!("`{text}`"), origin)
+            .replace(text, origin),
         _ => message.to_owned(),
     }
 }

@@ -1,8 +1,9 @@
 //! The whole configuration written out: presets expanded, defaults in place, secrets left out.
 
+use http::{HeaderName, HeaderValue};
+
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, targets, units};
-use crate::router::Rule;
 use crate::tls::Authority;
 
 /// Writes out what will be in force, in the form of the configuration itself.
@@ -28,24 +29,53 @@ pub fn show(
         line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
     }
     for credential in credentials {
-        if let Some((source, node)) = &credential.expanded {
-            if *source != credential.kind {
-                line(
-                    &mut out,
-                    &format!("# from the preset `{}`", credential.kind),
-                );
-            }
-            show_table(
-                &mut out,
-                &format!("credentials.{}.{source}", key(&credential.name)),
-                node,
-            );
-        }
+        show_credential(&mut out, credential);
     }
     for target in targets {
         show_target(&mut out, target, listeners);
     }
     out
+}
+
+fn show_credential(out: &mut String, credential: &credentials::Read) {
+    let Some((source, node)) = &credential.expanded else {
+        return;
+    };
+    let mut node = node.clone();
+    if let Value::Table(table) = &mut node.value {
+        hide_headers(table);
+    }
+    let mut shown = String::new();
+    show_table(
+        &mut shown,
+        &format!("credentials.{}.{source}", key(&credential.name)),
+        &node,
+    );
+    if *source != credential.kind {
+        line(out, &format!("# from the preset `{}`", credential.kind));
+    }
+    let Some(with) = &credential.variant else {
+        out.push_str(&shown);
+        return;
+    };
+    // It has no table of its own in a configuration: its name is taken.
+    line(out, &format!("# the same for routes with = {with}"));
+    for text in shown.trim_end().lines() {
+        line(out, format!("# {text}").trim_end());
+    }
+    line(out, "");
+}
+
+/// Some services take a key in a header.
+fn hide_headers(source: &mut Table) {
+    let headers = source.entries.iter_mut().find(|it| it.name == "headers");
+    if let Some(Value::Table(headers)) = headers.map(|it| &mut it.node.value) {
+        for header in &mut headers.entries {
+            if let Value::Text(text) = &mut header.node.value {
+                text.origin = Some(quoted("…"));
+            }
+        }
+    }
 }
 
 fn line(out: &mut String, text: &str) {
@@ -80,7 +110,10 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             .map(|path| quoted(&path.to_string()))
             .collect();
         line(out, &format!("refuse = [{}]", refused.join(", ")));
+        show_changes(out, "headers", &route.outgoing.remove, &route.outgoing.set);
     }
+    let answers = &target.respond;
+    show_changes(out, "response-headers", &answers.remove, &answers.set);
     let timeouts = [
         ("connect", endpoint.connect_timeout),
         ("tls", endpoint.tls_timeout),
@@ -99,20 +132,39 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         let strips = route.route.as_ref().is_some_and(|it| it.outgoing.strip > 0);
         line(
             out,
-            &format!("    {{ {} }},", rule(&route.rule, strips, listeners)),
+            &format!("    {{ {} }},", rule(route, strips, listeners)),
         );
     }
     line(out, "]\n");
 }
 
-fn authority(authority: &Authority) -> String {
-    match authority {
-        Authority::System => quoted("system"),
-        Authority::Certificates(certificates) => format!("<{} from a file>", certificates.len()),
+/// What is removed and set. Values stay unsaid here, too.
+fn show_changes(
+    out: &mut String,
+    name: &str,
+    remove: &[HeaderName],
+    set: &[(HeaderName, HeaderValue)],
+) {
+    let removed: Vec<String> = remove.iter().map(|it| quoted(it.as_str())).collect();
+    if !removed.is_empty() {
+        line(out, &format!("{name}.remove = [{}]", removed.join(", ")));
+    }
+    for (header, _) in set {
+        line(out, &format!("{name}.set.{} = \"…\"", key(header.as_str())));
     }
 }
 
-fn rule(rule: &Rule, strips: bool, listeners: &[listeners::Read]) -> String {
+fn authority(authority: &Authority) -> String {
+    match authority {
+        Authority::System => quoted("system"),
+        Authority::Certificates(certificates) => {
+            quoted(&format!("<{} from a file>", certificates.len()))
+        }
+    }
+}
+
+fn rule(route: &targets::RouteRead, strips: bool, listeners: &[listeners::Read]) -> String {
+    let rule = &route.rule;
     let mut parts = Vec::new();
     if let Some(listener) = rule.listener.and_then(|index| listeners.get(index)) {
         parts.push(format!("listener = {}", quoted(&listener.config.name)));
@@ -147,6 +199,9 @@ fn rule(rule: &Rule, strips: bool, listeners: &[listeners::Read]) -> String {
             .collect();
         parts.push(format!("headers = {{ {} }}", headers.join(", ")));
     }
+    if let Some(with) = &route.with {
+        parts.push(format!("with = {with}"));
+    }
     parts.join(", ")
 }
 
@@ -156,10 +211,8 @@ fn show_table(out: &mut String, path: &str, node: &Node) {
         return;
     };
     line(out, &format!("[{path}]"));
-    let is_reference = |node: &Node| match &node.value {
-        Value::Table(table) => table.entries.len() == 1 && is_reference_key(&table.entries[0].name),
-        _ => false,
-    };
+    let is_reference =
+        |node: &Node| matches!(&node.value, Value::Table(table) if table.is_reference());
     let (plain, tables): (Vec<_>, Vec<_>) = table.entries.iter().partition(|entry| {
         !matches!(entry.node.value, Value::Table(_)) || is_reference(&entry.node)
     });
@@ -173,10 +226,6 @@ fn show_table(out: &mut String, path: &str, node: &Node) {
     for entry in tables {
         show_table(out, &format!("{path}.{}", key(&entry.name)), &entry.node);
     }
-}
-
-fn is_reference_key(name: &str) -> bool {
-    super::keys::REFERENCE.key(name).is_some()
 }
 
 /// A value as it is written.

@@ -13,7 +13,7 @@ use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
-use super::{Context, credentials, listeners};
+use super::{Context, credentials, listeners, show};
 use crate::dial::Endpoint;
 use crate::host::Pattern;
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
@@ -50,6 +50,8 @@ pub struct RouteRead {
     pub at: Span,
     /// The target's name.
     pub target_name: String,
+    /// What it changes about the target's credential, for showing: in TOML.
+    pub with: Option<String>,
 }
 
 /// What the targets are read with.
@@ -64,19 +66,14 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// The place of a credential among all, of a variant behind those of the file.
-    fn index_of(
-        &self,
-        credential: &credentials::Read,
-        with: Option<(&Table, &Span)>,
-    ) -> Option<usize> {
-        let Some((with, at)) = with else {
-            return self
-                .credentials
-                .iter()
-                .position(|other| other.name == credential.name);
-        };
-        let variant = self.kinds.variant(credential, with, at)?;
+    /// The place of a credential of the file among all.
+    fn index_of(&self, credential: &credentials::Read) -> Option<usize> {
+        let mut all = self.credentials.iter();
+        all.position(|other| other.name == credential.name)
+    }
+
+    /// The place of a variant, behind those of the file.
+    fn index_of_variant(&self, variant: credentials::Read) -> usize {
         let mut variants = self.variants.borrow_mut();
         let is_same = |other: &credentials::Read| {
             other.name == variant.name && other.variant == variant.variant
@@ -85,7 +82,7 @@ impl Around<'_> {
             variants.push(variant);
             variants.len() - 1
         });
-        Some(self.credentials.len() + place)
+        self.credentials.len() + place
     }
 }
 
@@ -164,14 +161,14 @@ fn read_one(
         });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
-        credential: credential.and_then(|it| around.index_of(it, None)),
+        credential: credential.and_then(|it| around.index_of(it)),
         outgoing,
     });
     Read {
         name: name.value.clone(),
         credential: credential.map(|it| it.name.clone()),
         target,
-        routes: routes(&reader, name, config.as_ref(), credential, around),
+        routes: routes(&reader, name, config.as_ref(), named, around),
         url: shown_url(&reader),
     }
 }
@@ -244,7 +241,7 @@ fn credential<'a>(
 /// The URL as `check --print` shows it: never what a reference in it refers to.
 fn shown_url(reader: &Reader<'_>) -> String {
     match reader.node("url") {
-        Some(node) => super::show::value(&node),
+        Some(node) => show::value(&node),
         None => String::new(),
     }
 }
@@ -428,7 +425,7 @@ fn changes(reader: &Reader<'_>, name: &str) -> Changes {
         let set = set.iter().filter_map(|(name, value)| {
             let name = header(name)?;
             let Ok(parsed) = HeaderValue::try_from(value.value.as_str()) else {
-                let message = format!("`{}` cannot be a header's value", value.value);
+                let message = format!("what `{name}` is set to cannot be a header's value");
                 reader.problems().fault(&value.at, message, "");
                 return None;
             };
@@ -461,25 +458,9 @@ fn prepare(
     pseudonym: &Pseudonym,
 ) -> Option<outgoing::Config> {
     let placement = credential.map(|it| it.header.clone());
-    for (name, _) in &set {
-        if placement.as_ref() == Some(name) {
-            let message = format!("`{name}` in {} carries the credential", reader.place());
-            reader
-                .problems()
-                .fault(reader.at(), message, "take it out of `set`");
-        }
-    }
-    let refuse = reader.texts("refuse");
-    let refuse = refuse.iter().filter_map(|given| {
-        let noted = |message: String| {
-            let message = format!("`refuse` in {}: {message}", reader.place());
-            let (at, origin) = (&given.at, given.given.as_ref());
-            reader
-                .problems()
-                .note(Severity::Fault, at, origin, message, "");
-        };
-        RefusedPath::parse(&given.value).map_err(noted).ok()
-    });
+    note_doubled(reader, &set, placement.as_ref());
+    let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
+    let refuse = refuse.into_iter().map(|given| given.value);
     Some(outgoing::Config {
         host: location.authority.clone(),
         base: location.target.path().trim_end_matches('/').to_owned(),
@@ -498,11 +479,24 @@ fn prepare(
     })
 }
 
+/// Notes a header that is set beside the credential that stands in it.
+fn note_doubled(
+    reader: &Reader<'_>,
+    set: &[(HeaderName, HeaderValue)],
+    placement: Option<&HeaderName>,
+) {
+    for (name, _) in set.iter().filter(|(name, _)| placement == Some(name)) {
+        let message = format!("`{name}` in {} carries the credential", reader.place());
+        let help = "take it out of `set`";
+        reader.problems().fault(reader.at(), message, help);
+    }
+}
+
 fn routes(
     reader: &Reader<'_>,
     name: &Given<String>,
     config: Option<&plan::Route>,
-    credential: Option<&credentials::Read>,
+    credential: Result<Option<&credentials::Read>, Misnamed>,
     around: &Around<'_>,
 ) -> Vec<RouteRead> {
     if !reader.has("routes") {
@@ -519,6 +513,7 @@ fn routes(
             route,
             at: name.at.clone(),
             target_name: name.value.clone(),
+            with: None,
         }];
     }
     // Of another kind: noted already.
@@ -536,9 +531,16 @@ fn routes(
                 0
             };
             route.outgoing.encoded_slash = passes_slashes;
-            if it.has("with") {
-                route.credential = Some(with(it, credential, around)?);
-            }
+        }
+        let variant = if it.has("with") {
+            Some(with(it, credential, around)?)
+        } else {
+            None
+        };
+        if let (Some(route), Some(variant)) = (&mut route, &variant) {
+            note_doubled(reader, &route.outgoing.set, Some(&variant.header));
+            route.credential = Some(variant.index);
+            route.outgoing.placement = Some(variant.header.clone());
         }
         let at = it.at().clone();
         Some(RouteRead {
@@ -546,6 +548,7 @@ fn routes(
             route,
             at,
             target_name: name.value.clone(),
+            with: variant.map(|it| it.shown),
         })
     });
     if routes.is_empty() && is_list {
@@ -562,28 +565,49 @@ fn routes(
     routes.into_iter().flatten().collect()
 }
 
+/// What a route has in place of its target's credential.
+struct Variant {
+    /// Its place among all credentials.
+    index: usize,
+    /// The header it goes into.
+    header: HeaderName,
+    /// What is changed, in TOML.
+    shown: String,
+}
+
 /// The variant of the target's credential that a route asks for.
 fn with(
     reader: &Reader<'_>,
-    credential: Option<&credentials::Read>,
+    credential: Result<Option<&credentials::Read>, Misnamed>,
     around: &Around<'_>,
-) -> Option<usize> {
+) -> Option<Variant> {
     let node = reader.node("with")?;
+    // Of another kind: noted already.
     let Value::Table(table) = &node.value else {
-        reader.fault(
-            "with",
-            &node,
-            "a table wanted",
-            "write with = { user = 456 }",
-        );
         return None;
     };
-    let Some(credential) = credential else {
+    let Some(credential) = credential.ok()? else {
         let message = "the target has no credential that could be changed";
-        reader.fault("with", &node, message, "");
+        let help = "take `with` out, or name a credential";
+        reader.fault("with", &node, message, help);
         return None;
     };
-    around.index_of(credential, Some((table, &node.at)))
+    let before = reader.problems().faults();
+    let variant = around.kinds.variant(credential, table, &node.at)?;
+    // Requests would go to one place, with a token for another. What has faults goes nowhere.
+    let is_sound = reader.problems().faults() == before;
+    if is_sound && show::inline(&variant.target) != show::inline(&credential.target) {
+        let message =
+            "this also changes where requests go or what is refused there, and a route cannot";
+        let help = "make a credential and a target of their own for it";
+        reader.fault("with", &node, message, help);
+        return None;
+    }
+    Some(Variant {
+        header: variant.header.clone(),
+        shown: variant.variant.clone().unwrap_or_default(),
+        index: around.index_of_variant(variant),
+    })
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::REFERENCE;
 use super::problem::{Problems, Source, Span};
 
 /// A value and where it stands.
@@ -197,6 +198,13 @@ impl Table {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    /// Whether this is `{ file = … }` or the like.
+    #[must_use]
+    pub fn is_reference(&self) -> bool {
+        let is_known = |entry: &Entry| REFERENCE.key(&entry.name).is_some();
+        !self.entries.is_empty() && self.entries.iter().all(is_known)
+    }
+
     /// Lays `over` on this table. Tables are merged entry by entry, any other value replaces the
     /// one below it, and the lists named in `added` are joined instead of replaced.
     pub fn lay(&mut self, over: &Self, added: &[&str]) {
@@ -210,6 +218,12 @@ impl Table {
                 continue;
             };
             match (&mut under.node.value, &entry.node.value) {
+                // Two halves of references would refer to two places.
+                (Value::Table(below), Value::Table(above))
+                    if below.is_reference() && above.is_reference() =>
+                {
+                    *under = entry.clone();
+                }
                 (Value::Table(below), Value::Table(above)) => below.lay(above, added),
                 (Value::List(below), Value::List(above)) if added.contains(&&*entry.name) => {
                     below.extend(above.iter().cloned());

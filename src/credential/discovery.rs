@@ -44,6 +44,8 @@ impl Discovery {
     ///
     /// A sentence that says what is wrong with the URL.
     pub fn new(text: &str) -> Result<Self, String> {
+        // What is wrong is said of the text as it is, not of what is made of it.
+        Url::parse(text)?;
         let issuer = text.strip_suffix(WELL_KNOWN).unwrap_or(text).to_owned();
         let document = format!("{}{WELL_KNOWN}", issuer.trim_end_matches('/'));
         let document = Urls::new(vec![Url::parse(&document)?]);

@@ -69,13 +69,28 @@ impl Blank {
         ("endpoint-url", Self::Endpoint),
     ];
 
-    /// Those of the parameters of a request for a token.
-    pub const PARAMETERS: &[(&'static str, Self)] = &[
+    /// Those of the parameters of an exchange.
+    pub const EXCHANGE: &[(&'static str, Self)] = &[
         ("assertion", Self::Assertion),
         ("secret-of-client", Self::ClientSecret),
         ("secret-of-user", Self::Password),
         ("refresh-token", Self::RefreshToken),
+        ("uuid", Self::Uuid),
+        ("now", Self::Now),
+    ];
+
+    /// Those of the parameters of a login.
+    pub const LOGIN: &[(&'static str, Self)] = &[
+        ("secret-of-user", Self::Password),
+        ("uuid", Self::Uuid),
+        ("now", Self::Now),
+    ];
+
+    /// Those of the parameters of a login's refresh.
+    pub const REFRESH: &[(&'static str, Self)] = &[
+        ("refresh-token", Self::RefreshToken),
         ("live-token", Self::Token),
+        ("secret-of-user", Self::Password),
         ("uuid", Self::Uuid),
         ("now", Self::Now),
     ];
@@ -83,7 +98,8 @@ impl Blank {
     /// The blank of that name, wherever it may stand.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let all = Self::ASSERTION.iter().chain(Self::PARAMETERS);
+        let all = Self::ASSERTION.iter().chain(Self::EXCHANGE);
+        let all = all.chain(Self::REFRESH);
         all.copied()
             .find(|(known, _)| *known == name)
             .map(|(_, blank)| blank)
@@ -123,6 +139,20 @@ impl Filling<'_> {
 }
 
 impl Template {
+    /// Whether a blank stands anywhere in it.
+    #[must_use]
+    pub fn has(&self, blank: Blank) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Blank(own) => *own == blank,
+            Self::Text(parts) => parts
+                .iter()
+                .any(|part| matches!(part, Part::Blank(own) if *own == blank)),
+            Self::List(items) => items.iter().any(|item| item.has(blank)),
+            Self::Object(members) => members.iter().any(|(_, value)| value.has(blank)),
+        }
+    }
+
     /// Fills the blanks.
     #[must_use]
     pub fn fill(&self, filling: &Filling<'_>) -> Value {

@@ -5,6 +5,7 @@ mod faults;
 mod kinds;
 mod odd;
 mod presets;
+mod sources;
 
 use std::fs;
 use std::path::Path;

@@ -16,6 +16,7 @@ mod hostile;
 mod refusals;
 mod reuse;
 mod routing;
+mod vendor;
 mod verification;
 
 // The configuration.

@@ -11,7 +11,7 @@ use crate::config::keys::{EXCHANGE, LOGIN, SELF_SIGNED, STATIC, Section};
 use crate::config::problem::Severity;
 use crate::config::read::{Given, Reader};
 use crate::config::tree::{Node, Value};
-use crate::config::{Context, identifier, targets};
+use crate::config::{Context, identifier, preset, targets};
 use crate::credential::answer::Places;
 use crate::credential::call::{Line, Urls};
 use crate::credential::discovery::Discovery;
@@ -68,6 +68,7 @@ pub(super) fn read(
         }
     };
     let placement = reader.table("placement", placement).flatten();
+    let renew_at = reader.integer("renew-at");
     let each_request = reader.declares("sign")
         && reader
             .word("sign")
@@ -76,7 +77,7 @@ pub(super) fn read(
         name: name.to_owned(),
         source: source?,
         placement: placement?,
-        renew_at: reader.integer("renew-at")?.value,
+        renew_at: renew_at?.value,
         each_request,
     })
 }
@@ -177,14 +178,21 @@ fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
         secret("refresh-token"),
     );
     let client_id = identified(reader, "client-id", context);
+    let user = identified(reader, "user", context);
+    if reader.has("next-key") && !reader.has("assertion") {
+        let message = format!("`next-key` in {} follows no key", reader.place());
+        let help = "there is no `assertion` that could be signed with it";
+        reader.problems().fault(reader.at(), message, help);
+    }
     let assertion = if reader.has("assertion") {
         reader
             .table("assertion", |it| self_signed(it, Some(reader), context))
-            .map(|it| it.map(Some))?
+            .flatten()
+            .map(Some)
     } else {
         Some(None)
     };
-    let parameters = parameters(reader, client_id.as_deref(), context);
+    let parameters = parameters(reader, client_id.as_deref(), user);
     let step = Step {
         method: Method::POST,
         encoding: encoding(reader)?,
@@ -232,30 +240,33 @@ fn endpoint(reader: &Reader<'_>) -> Option<TokenEndpoint> {
 }
 
 fn urls(reader: &Reader<'_>) -> Option<Urls> {
-    let urls = reader.texts("url");
-    let parse = |given: &Given<String>| {
-        let noted = |message: String| {
-            let from = given.given.as_ref();
-            reader
-                .problems()
-                .note(Severity::Fault, &given.at, from, message, "");
-        };
-        Url::parse(&given.value).map_err(noted).ok()
-    };
-    let parsed: Vec<Option<Url>> = urls.iter().map(parse).collect();
-    let parsed = parsed.into_iter().collect::<Option<Vec<Url>>>()?;
-    (!parsed.is_empty()).then(|| Urls::new(parsed))
+    let parsed = reader.parsed_texts("url", Url::parse);
+    if parsed.is_empty() && reader.is_empty_list("url") {
+        let message = format!("`url` in {} lists none", reader.place());
+        let help = "give at least one https URL";
+        reader.problems().fault(reader.at(), message, help);
+    }
+    let urls: Vec<Url> = parsed.into_iter().map(|given| given.value).collect();
+    (!urls.is_empty()).then(|| Urls::new(urls))
 }
 
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
     let authorities = targets::authorities(reader, context);
     let connect = reader.parsed("connect", |text| targets::address(text, 443));
-    if reader.has("connect") && connect.is_none() {
-        return None;
+    if connect.is_some() && reader.texts("url").len() > 1 {
+        let message = format!(
+            "`connect` in {} leads all of its URLs to one address",
+            reader.place()
+        );
+        let help = "keep one URL, or leave `connect` out";
+        reader.problems().warn(reader.at(), message, help);
     }
     let timeouts = reader.table("timeouts", |it| {
         ["connect", "tls", "total"].map(|name| it.duration(name).value)
     })?;
+    if reader.has("connect") && connect.is_none() {
+        return None;
+    }
     Some(Line {
         verification: Arc::new(Verification::new(authorities?)),
         connect: connect.map(|given| given.value),
@@ -282,7 +293,10 @@ fn headers(reader: &Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
         match (header, parsed) {
             (Some(header), Some(value)) if !is_ours => Some((header, value)),
             _ => {
-                let message = format!("`{}: {}` cannot be a header here", name.value, value.value);
+                let message = format!(
+                    "`{}` cannot be a header here, or not with this value",
+                    name.value
+                );
                 reader.problems().fault(&name.at, message, "");
                 None
             }
@@ -293,41 +307,24 @@ fn headers(reader: &Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
 
 /// Where the answer has what. Keys that a source does not declare are left out.
 fn places(reader: &Reader<'_>) -> Option<Places> {
-    let text = |name: &str| {
-        reader
-            .declares(name)
-            .then(|| reader.text(name))
-            .flatten()
-            .map(|given| given.value)
+    let found = |name: &str, parse: fn(&str) -> Result<String, String>| {
+        let given = reader.declares(name).then(|| reader.parsed(name, parse));
+        given.flatten().map(|given| given.value)
     };
     let pointer = |name: &str| {
-        let found = text(name);
-        if let Some(pointer) = &found
-            && !pointer.is_empty()
-            && !pointer.starts_with('/')
-        {
-            let message = format!(
-                "`{name}` in {}: `{pointer}` is no JSON pointer",
-                reader.place()
-            );
-            reader
-                .problems()
-                .fault(reader.at(), message, "write `/access_token`, for example");
-        }
-        found
+        found(name, |text| match text {
+            "" => Ok(String::new()),
+            _ => preset::pointer(text),
+        })
     };
-    let header = text("token-header").map(|name| {
-        HeaderName::try_from(name.as_str()).map_err(|_| {
-            let message = format!(
-                "`token-header` in {}: `{name}` is no header name",
-                reader.place()
-            );
-            reader.problems().fault(reader.at(), message, "");
+    let header = reader.declares("token-header").then(|| {
+        reader.parsed("token-header", |text| {
+            HeaderName::try_from(text).map_err(|_| format!("`{text}` is no header name"))
         })
     });
     let places = Places {
-        token_header: header.transpose().ok()?,
-        token_cookie: text("token-cookie"),
+        token_header: header.flatten().map(|given| given.value),
+        token_cookie: found("token-cookie", cookie_name),
         token: pointer("token"),
         lifetime: pointer("expires-in"),
         // What an exchange brings stands where RFC 6749 says.
@@ -338,7 +335,11 @@ fn places(reader: &Reader<'_>) -> Option<Places> {
         },
         default_lifetime: reader.duration("lifetime").value,
     };
-    if places.token_header.is_none() && places.token_cookie.is_none() && places.token.is_none() {
+    let is_told = |name: &str| reader.declares(name) && reader.node(name).is_some();
+    if !["token", "token-header", "token-cookie"]
+        .into_iter()
+        .any(is_told)
+    {
         let message = format!(
             "{} does not say where in the answer the token is",
             reader.place()
@@ -350,6 +351,16 @@ fn places(reader: &Reader<'_>) -> Option<Places> {
     Some(places)
 }
 
+/// RFC 6265 section 4.1.1.
+fn cookie_name(text: &str) -> Result<String, String> {
+    let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_fine) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no name of a cookie"))
+    }
+}
+
 const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const JWT_BEARER_CLIENT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -358,7 +369,7 @@ const JWT_BEARER_CLIENT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt
 fn parameters(
     reader: &Reader<'_>,
     client_id: Option<&str>,
-    context: &Context<'_>,
+    user: Option<String>,
 ) -> Option<Template> {
     let text = |text: &str| Template::Fixed(text.into());
     let grant = reader.word("grant")?.value;
@@ -375,10 +386,7 @@ fn parameters(
             needs(reader, "user", "the grant `password`");
             needs(reader, "password", "the grant `password`");
             add("grant_type", text("password"));
-            add(
-                "username",
-                text(&identified(reader, "user", context).unwrap_or_default()),
-            );
+            add("username", text(&user.unwrap_or_default()));
             add("password", Template::Blank(Blank::Password));
         }
         "refresh-token" => {
@@ -418,7 +426,21 @@ fn parameters(
     if !scopes.is_empty() {
         add("scope", text(&scopes.join(" ")));
     }
-    let Template::Object(own) = object(reader, "parameters", Blank::PARAMETERS)? else {
+    let own = object(reader, "parameters", Blank::EXCHANGE)?;
+    for (blank, variable, key) in [
+        (Blank::Assertion, "`${assertion}`", "assertion"),
+        (
+            Blank::ClientSecret,
+            "`${secret-of-client}`",
+            "client-secret",
+        ),
+        (Blank::Password, "`${secret-of-user}`", "password"),
+    ] {
+        if own.has(blank) {
+            needs(reader, key, variable);
+        }
+    }
+    let Template::Object(own) = own else {
         return None;
     };
     all.retain(|(name, _)| !own.iter().any(|(replaced, _)| replaced == name));
@@ -440,7 +462,7 @@ fn login(reader: &Reader<'_>, context: &Context<'_>) -> Option<Login> {
     let line = line(reader, context);
     let password = secrets::text(reader, "password", context);
     let places = places(reader);
-    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let parameters = object(reader, "parameters", Blank::LOGIN);
     let refresh = if reader.has("refresh") {
         reader
             .table("refresh", |it| refresh(it, reader, places.as_ref()))?
@@ -471,10 +493,21 @@ fn refresh(
     places: Option<&Places>,
 ) -> Option<(Urls, Step)> {
     let urls = urls(reader);
-    let parameters = object(reader, "parameters", Blank::PARAMETERS);
+    let parameters = object(reader, "parameters", Blank::REFRESH);
+    if let Some(parameters) = &parameters
+        && parameters.has(Blank::RefreshToken)
+    {
+        needs(above, "refresh-token", "`${refresh-token}`");
+    }
+    let encoding = encoding(reader)?;
+    if encoding == Encoding::Nothing && reader.has("parameters") && !reader.is_empty("parameters") {
+        let message = format!("`parameters` in {} are not sent", reader.place());
+        let help = "write send = \"form\" or send = \"json\"";
+        reader.problems().fault(reader.at(), message, help);
+    }
     let step = Step {
         method: Method::POST,
-        encoding: encoding(reader)?,
+        encoding,
         parameters: parameters?,
         headers: headers(above),
         authorization: if reader.boolean("bearer") {

@@ -10,7 +10,9 @@ use countersign::config::keys::{self, Kind, Presence, Section};
 use countersign::config::preset;
 use countersign::config::problem::{Problems, Source, Span};
 use countersign::config::tree::{self, Node, Value};
+use countersign::emulator::Authority;
 use countersign::secret::store::Store;
+use serde_json::json;
 
 use super::parse;
 use crate::cli;
@@ -26,9 +28,26 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
+    (&keys::EXCHANGE, &["credentials.*.exchange"]),
+    (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
+    (
+        &keys::LOGIN,
+        &["credentials.*.login", "credentials.*.protegrity"],
+    ),
+    (&keys::REFRESH, &["credentials.*.login.refresh"]),
+    (&keys::STATIC, &["credentials.*.static"]),
+    (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
+    (&keys::PLACEMENT, &["credentials.*.login.placement"]),
+    (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
+    (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
+    (&keys::TARGET_TLS, &["credentials.*.cylance.tls"]),
     (
         &keys::REFERENCE,
-        &["credentials.*.*.key", "credentials.*.*.issuer"],
+        &[
+            "credentials.*.*.key",
+            "credentials.*.*.issuer",
+            "credentials.*.*.secret",
+        ],
     ),
     (&keys::TARGET, &["targets.*"]),
     (&keys::TARGET_TLS, &["targets.*.tls"]),
@@ -65,7 +84,7 @@ fn the_example_can_be_used_with_everything_in_it_switched_on() {
     );
     assert_eq!(
         cli::text(&checked.stdout),
-        "proxy.toml can be used: 2 listeners, 5 credentials, 5 targets\n"
+        "proxy.toml can be used: 2 listeners, 17 credentials, 15 targets\n"
     );
 }
 
@@ -93,7 +112,7 @@ fn every_declared_key_occurs_in_the_example() {
             .filter(|input| !given.contains(&input.name));
         missing.extend(inputs.map(|it| format!("`{}` of preset `{}`", it.name, preset.name)));
     }
-    let given = tables(&tree, "credentials.*.vdr");
+    let given = tables(&tree, "credentials.*.*");
     let given: Vec<String> = given
         .iter()
         .flat_map(entries)
@@ -171,6 +190,35 @@ fn secrets() -> Folder {
     for name in ["secrets/issuer", "secrets/mgt-issuer"] {
         folder.write(name, "eyJhbGciOiJub25lIn0.issued-for-this-key.signature\n");
     }
+    folder.write_key("secrets/next-private.pem");
+    for name in ["secrets/other-next.pem", "secrets/partner-next.pem"] {
+        folder.write(name, generate(KeyKind::EcP256).private_pem.expose());
+    }
+    for name in [
+        "cylance",
+        "console",
+        "recordings",
+        "esa",
+        "ppc",
+        "robot",
+        "refresh",
+        "delegates",
+        "token",
+    ] {
+        folder.write(
+            &format!("secrets/{name}"),
+            "a-secret-of-thirty-two-bytes-or-more\n",
+        );
+    }
+    let key = generate(KeyKind::Rsa2048).private_pem;
+    let account = json!({
+        "serviceAccountId": "89abcdef89abcdef89abcdef89abcdef",
+        "privateKey": key.expose_str().expect("PEM"),
+        "discoveryURI": "https://auth.alero.eu/auth/realms/serviceaccounts",
+    });
+    folder.write("secrets/service-account.json", account.to_string());
+    let authority = Authority::new().expect("an authority");
+    folder.write("secrets/appliances.pem", authority.pem());
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/mgt-cid", "43\n");
     folder

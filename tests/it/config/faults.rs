@@ -11,6 +11,7 @@ use std::path::Path;
 
 use countersign::jws::{KeyKind, generate};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::json;
 
 use super::{expect, parse};
 use crate::support::Folder;
@@ -25,7 +26,7 @@ fn every_fault_is_reported_with_its_place_and_the_way_out() {
         .filter(|path| path.extension().is_some_and(|it| it == "toml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 30, "{} cases are too few", files.len());
+    assert!(files.len() >= 100, "{} cases are too few", files.len());
     let mut wrong = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file).expect("a case");
@@ -85,6 +86,13 @@ fn secrets() -> Folder {
     folder.write("secrets/group.pem", private(KeyKind::EcP521).expose());
     folder.chmod("secrets/group.pem", 0o660);
     folder.write("secrets/word", "tenant of ours");
+    folder.write("secrets/secret", "hunter2 hunter2 hunter2 hunter2 hunter2");
+    let account = |key: &str| json!({ "serviceAccountId": "7", "privateKey": key }).to_string();
+    folder.write("secrets/no-key.json", account(""));
+    folder.write("secrets/encrypted.json", account(&encrypted()));
+    let number = r#"{ "serviceAccountId": 7, "discoveryURI": "http://tenant of ours/" }"#;
+    folder.write("secrets/number.json", number);
+    folder.write("secrets/account.json", account("a text"));
     folder.write("secrets/latin-1.pem", b"caf\xe9\n");
     let huge = folder.write("secrets/huge.pem", "");
     let huge = fs::File::options().write(true).open(huge).expect("a file");

@@ -7,9 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign::config::preset::{self, BUILT_IN};
-use countersign::config::problem::Problems;
+use countersign::config::problem::{Problems, Source as Printed};
+use countersign::config::tree;
 use countersign::credential::Source;
 use countersign::credential::template::Filling;
+use countersign::emulator::Authority;
+use countersign::jws::{KeyKind, generate};
 use countersign::secret::store::Store;
 use serde_json::json;
 
@@ -29,6 +32,24 @@ fn folder() -> Folder {
     );
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/instance", "globex\n");
+    folder.write(
+        "secrets/secret",
+        "hunter2-hunter2-hunter2-hunter2-hunter2\n",
+    );
+    folder.write("secrets/application", "an-application-id\n");
+    folder.write("secrets/tenant", "A-TENANT\n");
+    let authority = Authority::new().expect("an authority");
+    folder.write("secrets/ca.pem", authority.pem());
+    let key = generate(KeyKind::Rsa2048).private_pem;
+    let account = |discovery: serde_json::Value| {
+        let mut account = json!({ "serviceAccountId": "an-account-id" });
+        account["privateKey"] = key.expose_str().expect("PEM").into();
+        account["discoveryURI"] = discovery;
+        account.to_string()
+    };
+    let realm = "https://auth.alero.eu/auth/realms/serviceaccounts";
+    folder.write("secrets/service-account.json", account(realm.into()));
+    folder.write("secrets/older-service-account.json", account("".into()));
     folder
 }
 
@@ -43,6 +64,22 @@ fn every_built_in_preset_expands_to_what_its_page_asks_for() {
         match parse(&folder, &text) {
             Ok(loaded) if loaded.warnings.is_empty() => {
                 let shown = without_place(&folder, &loaded.shown);
+                for secret in [
+                    "hunter2",
+                    "an-application-id",
+                    "an-account-id",
+                    "a-tenant",
+                    "PRIVATE",
+                ] {
+                    assert!(!shown.contains(secret), "{name}: {secret}\n{shown}");
+                }
+                let problems = Problems::default();
+                let printed = Printed {
+                    name: name.to_string(),
+                    text: shown.clone(),
+                };
+                let _ = tree::parse(&printed.into(), &problems);
+                assert!(problems.is_empty(), "{problems}\n{shown}");
                 expect(&file.with_extension("txt"), &shown, &mut wrong);
             }
             Ok(loaded) => wrong.push(format!("{name}: {}", loaded.warnings)),
@@ -268,9 +305,27 @@ fn a_preset_with_faults_is_refused_where_they_stand() {
         ),
         (
             "required = false",
-            "default = \"${region}\"",
-            "FOLDER/presets/widgets.toml:12:11: the default of `account` has a variable in it\n    \
-             help: put it where the input is used\n",
+            "default = \"${rgion}\"",
+            "FOLDER/presets/widgets.toml:12:11: `rgion` is no input that stands before `account`\n    \
+             help: did you mean `region`?\n",
+        ),
+        (
+            "required = false",
+            "in = \"secret\"\nfrom = \"/account\"",
+            "FOLDER/presets/widgets.toml:10:9: `account` is said to be in `secret`, which is no secret \
+             that stands before it\n    help: the file is an input of the type `secret`\n",
+        ),
+        (
+            "required = false",
+            "from = [\"account\"]",
+            "FOLDER/presets/widgets.toml:10:9: `from` means nothing in [inputs.account]\n    \
+             help: `in` names the input that is the file\n",
+        ),
+        (
+            "required = false",
+            "join = \",\"",
+            "FOLDER/presets/widgets.toml:10:9: `join` means nothing in [inputs.account]\n    \
+             help: it is for inputs of the type `texts`\n",
         ),
         (
             "input    = \"region\"",
@@ -365,4 +420,47 @@ fn tables_of_claims_that_name_each_other_are_a_fault_and_no_circle() {
         said.contains("`b` is a table of claims and stands in no other"),
         "{said}"
     );
+}
+
+/// What a file says is neither shown nor hinted at, be it read from inside JSON or one of a few
+/// words; and parts of a file are as good as inputs of their own.
+#[test]
+fn inputs_inside_a_file_are_read_and_never_shown() {
+    let preset = WIDGETS
+        .replace(
+            "[inputs.region]\ntype = \"label\"",
+            "[inputs.file]\ntype = \"secret\"\ndoc = \"a file\"\n\
+             [inputs.region]\ntype = \"label\"\nin = \"file\"\nfrom = [\"/none\", \"/region\"]\n\
+             lower = true\nchoices = { e = \"eu\", n = \"na\" }",
+        )
+        .replace(
+            "type = \"secret\"\ndoc  =",
+            "type = \"secret\"\nin = \"file\"\nfrom = \"/secret\"\ndoc =",
+        );
+    let folder = with_widgets(&preset);
+    let text = WITH_WIDGETS
+        .replace(
+            "region = \"eu\"",
+            "file = { file = \"secrets/widgets.json\" }",
+        )
+        .replace("secret = { file = \"secrets/widgets\" }\n", "");
+    let with = |region: &str| {
+        let json = json!({ "region": region, "secret": "hunter2-hunter2-hunter2-hunter2" });
+        folder.write("secrets/widgets.json", json.to_string());
+        parse(&folder, &text)
+    };
+    let loaded = with("N").expect("it can be used");
+    let origin =
+        "<{ file = \\\"secrets/widgets.json\\\", pointer = [\\\"/none\\\", \\\"/region\\\"] }>";
+    let url = format!("url = \"https://{origin}.widgets.example\"");
+    assert!(loaded.shown.lines().any(|it| it == url), "{}", loaded.shown);
+    assert!(!loaded.shown.contains("hunter2"), "{}", loaded.shown);
+    for (region, said) in [
+        ("x", "is not a choice\n    help: known here: `e`, `n`\n"),
+        ("hush hush", "is not one part of a host name\n"),
+    ] {
+        let found = with(region).map(drop).expect_err("refused");
+        assert!(found.contains(said), "{found}");
+        assert!(!found.contains("hush"), "{found}");
+    }
 }

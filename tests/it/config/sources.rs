@@ -1,0 +1,98 @@
+//! Credentials that are written out, and routes that change them.
+
+use std::fmt::Write;
+
+use super::parse;
+use crate::support::{Folder, Proxy, Upstream, send};
+
+const BASE: &str = r#"
+[listeners.local]
+address = "127.0.0.1:0"
+
+[credentials.acme.login]
+url        = ["https://one.example/login", "https://two.example/login"]
+parameters = { user = "me", password = "${secret-of-user}" }
+password   = { file = "password" }
+headers    = { X-Api-Key = "in-a-header" }
+token      = "/token"
+
+[targets.acme]
+url         = "https://one.example"
+headers.set = { X-Api-Key = "in-a-header" }
+"#;
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("password", "hunter2");
+    folder
+}
+
+#[test]
+fn an_address_to_connect_to_that_undoes_a_cluster_is_noticed() {
+    let text = BASE.replace("token  ", "connect    = \"10.0.0.7\"\ntoken  ");
+    let loaded = parse(&folder(), &text).expect("it can be used");
+    assert_eq!(
+        loaded.warnings.to_string(),
+        "proxy.toml:5:19: warning: `connect` in [credentials.acme.login] leads all of its URLs to \
+         one address\n    help: keep one URL, or leave `connect` out\n"
+    );
+}
+
+#[test]
+fn what_headers_are_set_to_is_not_printed() {
+    let shown = parse(&folder(), BASE).expect("it can be used").shown;
+    assert!(!shown.contains("in-a-header"), "{shown}");
+    assert!(shown.contains("X-Api-Key = \"…\"\n"), "{shown}");
+    assert!(shown.contains("headers.set.x-api-key = \"…\"\n"), "{shown}");
+}
+
+/// Each has a life of its own, and two logins where one would do are one too many.
+#[test]
+fn routes_that_change_the_same_share_one_credential() {
+    let mut text = BASE.to_owned();
+    for (path, user) in [("/a", "other"), ("/b", "other"), ("/c", "third")] {
+        let with = format!("{{ parameters = {{ user = \"{user}\" }} }}");
+        write!(
+            text,
+            "[[targets.acme.routes]]\npath = \"{path}\"\nwith = {with}\n"
+        )
+        .expect("a text");
+    }
+    let loaded = parse(&folder(), &text).expect("it can be used");
+    assert_eq!(loaded.config.credentials.len(), 3);
+    for user in ["me", "other", "third"] {
+        let line = format!("user = \"{user}\"");
+        let lines = loaded.shown.lines();
+        let lines = lines.filter(|it| it.trim_start_matches("# ") == line);
+        assert_eq!(lines.count(), 1, "{user}:\n{}", loaded.shown);
+    }
+}
+
+#[test]
+fn a_route_whose_credential_stands_in_another_header_takes_that_one_from_callers() {
+    let upstream = Upstream::saying("");
+    let folder = folder();
+    folder.write("ca.pem", &upstream.ca_pem);
+    let text = format!(
+        r#"
+[listeners.local]
+address = "127.0.0.1:0"
+
+[credentials.acme.static]
+token = {{ file = "password" }}
+
+[targets.acme]
+url     = "https://upstream.example"
+connect = "{}"
+tls.ca  = "ca.pem"
+routes  = [{{ path = "/", with = {{ placement = {{ header = "X-Token", scheme = "" }} }} }}]
+"#,
+        upstream.address
+    );
+    let proxy = Proxy::start(&folder, &text);
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Token: mine\r\n\r\n";
+    assert_eq!(send(proxy.address, request).status, 200);
+    let request = upstream.request();
+    assert!(request.contains("\r\nx-token: hunter2\r\n"), "{request}");
+    assert!(!request.contains("mine"), "{request}");
+}
