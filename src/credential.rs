@@ -53,10 +53,6 @@ pub struct Config {
 
 /// How a credential is got.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are a few of them, each made once"
-)]
 pub enum Source {
     /// A JWT that we sign ourselves.
     SelfSigned(Box<SelfSigned>),
