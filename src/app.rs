@@ -216,7 +216,7 @@ fn control(
 /// that request, too.
 fn load_authorities(plan: &Plan) {
     for target in &plan.targets {
-        if let Err(error) = target.endpoint.verification.config() {
+        if let Err(error) = target.endpoints[0].verification.config() {
             tracing::error!(target = target.name, %error, "cannot verify this target");
         }
     }

@@ -92,6 +92,12 @@ impl Progress {
         self.0.get().last
     }
 
+    /// Whether nobody sends the body any more, because all of it was handed on or it broke off.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Rc::strong_count(&self.0) == 1
+    }
+
     /// What the caller did wrong, if anything.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {

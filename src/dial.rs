@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -22,6 +23,8 @@ use resolver::Resolver;
 pub struct Endpoint {
     /// The name or address in the URL.
     pub host: String,
+    /// The `Host` of requests: the name, and the port unless it is 443.
+    pub authority: HeaderValue,
     /// The name that the certificate must have.
     pub server_name: ServerName<'static>,
     /// The port.

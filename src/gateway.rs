@@ -57,13 +57,7 @@ impl Snapshot {
         let upstreams = plan
             .targets
             .iter()
-            .map(|target| {
-                Upstream::new(
-                    Arc::clone(&target.endpoint),
-                    target.timeouts,
-                    resolver.clone(),
-                )
-            })
+            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
             .collect();
         let views = plan
             .credentials

@@ -4,12 +4,13 @@ use http::header::{self, HeaderMap, HeaderName};
 
 /// The headers of one connection, which a proxy consumes (RFC 9110 section 7.6.1), with the three
 /// that older agents still send (`Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`).
-/// `Proxy-Authorization` and `Proxy-Authenticate` are between a caller and this proxy.
-const HOP_BY_HOP: [HeaderName; 10] = [
+/// `Proxy-Authorization` and the two that answer it are between a caller and this proxy.
+const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
     header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
@@ -18,14 +19,47 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// What callers say about where a request came from, or where it really went. A caller can say
+/// What callers say about where a request came from, or where it really goes. A caller can say
 /// anything, so none of it is passed on: a target that trusts one of these would trust whoever can
-/// reach this proxy, and one that takes its path from the last two would pass by the refused paths.
-const FORWARDED: [HeaderName; 4] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
+/// reach this proxy, and one that takes its host or its path from them would pass by the refused
+/// paths. `Proxy` becomes `HTTP_PROXY` in a CGI program, which then sends its own requests there.
+const CLAIMS: [&str; 29] = [
+    "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "proxy",
+    "proxy-host",
+    "true-client-ip",
+    "x-backend-host",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
+    "x-forwarded",
+    "x-host",
+    "x-http-destinationurl",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-path",
+    "x-original-uri",
+    "x-original-url",
+    "x-originating-ip",
+    "x-proxy-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-remote-addr",
+];
+
+/// Headers that have a server take a request for one with another method.
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
 ];
 
 /// The start of the names of a whole family of such headers.
@@ -37,10 +71,19 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }
 
-/// Whether a header claims where a request came from or went.
+/// Whether a header claims where a request came from or goes.
 #[must_use]
 pub fn is_forwarded(name: &HeaderName) -> bool {
-    FORWARDED.contains(name) || name.as_str().starts_with(FORWARDED_PREFIX)
+    let name = name.as_str();
+    name.starts_with(FORWARDED_PREFIX) || CLAIMS.contains(&name)
+}
+
+/// Whether these headers ask for another method than the one in the request line.
+#[must_use]
+pub fn override_method(headers: &HeaderMap) -> bool {
+    METHOD_OVERRIDES
+        .iter()
+        .any(|name| headers.contains_key(name))
 }
 
 /// Whether a header has a name that CGI-like servers confuse with another one: they turn both `-`
@@ -105,6 +148,9 @@ mod tests {
         for name in [
             "forwarded",
             "x-real-ip",
+            "x-forwarded",
+            "x-original-uri",
+            "proxy",
             "x-forwarded-for",
             "x-forwarded-anything",
         ] {

@@ -34,6 +34,7 @@ pub mod host;
 pub mod jws;
 pub mod secret;
 pub mod shutdown;
+pub mod strict;
 pub mod telemetry;
 pub mod tls;
 pub mod url;

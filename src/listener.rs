@@ -76,14 +76,15 @@ impl Config {
 /// scripts (Fetch section 2.2.2), so that a page cannot lie in them.
 fn admit_site<B>(request: &Normalized<B>) -> Result<(), Denied> {
     let headers = request.headers();
-    if let Some(site) = headers.get(SEC_FETCH_SITE)
-        && !matches!(site.as_bytes(), b"same-origin" | b"none")
-    {
-        return Err(Denied::CrossSite);
-    }
-    match (headers.get(header::ORIGIN), headers.get(header::HOST)) {
-        (Some(origin), host) if !is_same_origin(origin, host) => Err(Denied::CrossSite),
-        _ => Ok(()),
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let host = headers.get(header::HOST);
+    let is_ours = sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+        && origins.all(|origin| is_same_origin(origin, host));
+    if is_ours {
+        Ok(())
+    } else {
+        Err(Denied::CrossSite)
     }
 }
 
@@ -216,6 +217,10 @@ mod tests {
         assert_eq!(
             verdict("localhost:8080", &[("sec-fetch-site", "none")]),
             Ok(())
+        );
+        assert_eq!(
+            verdict("localhost:8080", &[own, ("origin", "https://evil.example")]),
+            Err(Denied::CrossSite)
         );
         for foreign in [
             ("sec-fetch-site", "cross-site"),

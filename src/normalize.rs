@@ -105,9 +105,12 @@ pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B
 }
 
 fn check_method(method: &Method) -> Result<(), Refusal> {
-    let refused = matches!(*method, Method::TRACE | Method::CONNECT)
-        || method.as_str().eq_ignore_ascii_case("TRACK");
-    if refused {
+    // Methods are case-sensitive (RFC 9110 section 9.1), but not to every server.
+    let refused = ["TRACE", "TRACK", "CONNECT"];
+    if refused
+        .iter()
+        .any(|it| method.as_str().eq_ignore_ascii_case(it))
+    {
         Err(Refusal::Method(method.clone()))
     } else {
         Ok(())
@@ -202,70 +205,117 @@ fn check_target(uri: &Uri, method: &Method, config: &Config) -> Result<bool, Ref
             "the request target does not start with a slash",
         ));
     }
+    // Read as Latin-1 some of these bytes are white space or the end of a line.
+    if !uri.query().unwrap_or_default().is_ascii() {
+        return Err(Refusal::Ambiguous(
+            "the query contains a byte that must be encoded",
+        ));
+    }
     check_path(path.as_bytes())
 }
 
-/// What a segment has been made of so far, percent-encoding undone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Segment {
-    Empty,
-    Dot,
-    DotDot,
-    Other,
-}
-
+/// Gives whether the path has an encoded slash.
 fn check_path(path: &[u8]) -> Result<bool, Refusal> {
     let mut has_encoded_slash = false;
-    let mut segment = Segment::Empty;
-    let mut at = 0;
-    while let Some(&byte) = path.get(at) {
-        let (byte, encoded) = if byte == b'%' {
-            let decoded = decode(path.get(at + 1..at + 3));
-            at += 2;
-            let bad = "the path has a % that is not followed by two hexadecimal digits";
-            (decoded.ok_or(Refusal::Ambiguous(bad))?, true)
-        } else {
-            (byte, false)
-        };
-        at += 1;
-        segment = match byte {
-            0 => return Err(Refusal::Ambiguous("the path contains a zero byte")),
-            b'\\' if !encoded => {
-                return Err(Refusal::Ambiguous("the path contains a backslash"));
+    let mut has_encoding = false;
+    for (at, byte) in path.iter().enumerate() {
+        match byte {
+            b'%' => {
+                let bad = "the path has a % that is not followed by two hexadecimal digits";
+                let decoded = decode(path.get(at + 1..at + 3)).ok_or(Refusal::Ambiguous(bad))?;
+                has_encoded_slash |= matches!(decoded, b'/' | b'\\');
+                has_encoding = true;
             }
-            0x80.. | ..=0x20 | 0x7f if !encoded => {
+            b'\\' => return Err(Refusal::Ambiguous("the path contains a backslash")),
+            0x80.. | ..=0x20 | 0x7f => {
                 return Err(Refusal::Ambiguous(
                     "the path contains a byte that must be encoded",
                 ));
             }
-            b'/' | b'\\' => {
-                has_encoded_slash |= encoded;
-                end_segment(segment)?;
-                Segment::Empty
-            }
-            // Some servers cut parameters off a segment first: `/..;x/` is `/../` to them.
-            b';' => {
-                end_segment(segment)?;
-                Segment::Other
-            }
-            b'.' if segment == Segment::Empty => Segment::Dot,
-            b'.' if segment == Segment::Dot => Segment::DotDot,
-            _ => Segment::Other,
-        };
+            _ => {}
+        }
     }
-    end_segment(segment)?;
+    if has_encoding {
+        let decoded = decode_fully(path);
+        check_decoded(&decoded)?;
+        check_segments(&decoded)?;
+    } else {
+        check_segments(path)?;
+    }
     Ok(has_encoded_slash)
 }
 
-fn end_segment(segment: Segment) -> Result<(), Refusal> {
-    if matches!(segment, Segment::Dot | Segment::DotDot) {
-        return Err(Refusal::Ambiguous("the path contains a segment of dots"));
+/// What no server should have to decode.
+fn check_decoded(path: &[u8]) -> Result<(), Refusal> {
+    if path.contains(&0) {
+        return Err(Refusal::Ambiguous("the path contains a zero byte"));
+    }
+    // Decoders that do not look closely read `%c0%af` as a slash (RFC 3629 section 10).
+    let is_overlong = |pair: &[u8]| {
+        matches!(
+            pair,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
+        )
+    };
+    if path.windows(2).any(is_overlong) {
+        return Err(Refusal::Ambiguous(
+            "the path encodes a character in more bytes than it needs",
+        ));
     }
     Ok(())
 }
 
+/// Servers that take dots for directories may first cut off parameters, white space, or what looks
+/// like a query once it is decoded: `/..;x/` is `/../` to them.
+fn check_segments(path: &[u8]) -> Result<(), Refusal> {
+    for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
+        if matches!(name_in(segment), b"." | b"..") {
+            return Err(Refusal::Ambiguous("the path contains a segment of dots"));
+        }
+    }
+    Ok(())
+}
+
+/// The part of a decoded segment that names something, to the most lenient server.
+pub(crate) fn name_in(segment: &[u8]) -> &[u8] {
+    let ends = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
+    let is_space = |byte: &u8| *byte <= 0x20 || *byte == 0x7f;
+    let mut name = match segment.iter().position(ends) {
+        Some(end) => &segment[..end],
+        None => segment,
+    };
+    while let [first, rest @ ..] = name
+        && is_space(first)
+    {
+        name = rest;
+    }
+    while let [rest @ .., last] = name
+        && is_space(last)
+    {
+        name = rest;
+    }
+    name
+}
+
+/// A path with its percent-encoding undone as often as it goes: where one server stands behind
+/// another, each may undo it once.
+pub(crate) fn decode_fully(path: &[u8]) -> Vec<u8> {
+    let mut decoded: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path {
+        decoded.push(*byte);
+        // What was just decoded may be the last digit of another encoding.
+        while let [.., b'%', high, low] = decoded[..]
+            && let Some(byte) = decode(Some(&[high, low]))
+        {
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(byte);
+        }
+    }
+    decoded
+}
+
 /// The byte that two hexadecimal digits stand for.
-pub(crate) fn decode(digits: Option<&[u8]>) -> Option<u8> {
+fn decode(digits: Option<&[u8]>) -> Option<u8> {
     let [high, low] = digits? else { return None };
     let high = char::from(*high).to_digit(16)?;
     let low = char::from(*low).to_digit(16)?;

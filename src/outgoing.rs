@@ -12,7 +12,7 @@ use http::{Request, Uri, Version};
 use http_body::Body;
 
 use crate::headers;
-use crate::normalize::{Normalized, decode};
+use crate::normalize::{Normalized, decode_fully, name_in};
 
 /// What a route does to its requests.
 #[derive(Clone, Debug)]
@@ -118,7 +118,10 @@ impl RefusedPath {
         if !path.starts_with('/') {
             return Err(format!("the path `{path}` does not start with a slash"));
         }
-        let segments = segments(path).collect::<Vec<_>>();
+        let plain = plain(path);
+        let segments: Vec<String> = segments(&plain)
+            .map(|it| String::from_utf8_lossy(it).into_owned())
+            .collect();
         if segments.is_empty() {
             return Err("this would refuse every path".into());
         }
@@ -128,47 +131,69 @@ impl RefusedPath {
     /// Whether a path is this one or below it, in whatever spelling a server might accept.
     #[must_use]
     pub fn refuses(&self, path: &str) -> bool {
-        let mut segments = segments(path);
-        self.0
+        let Some((last, first)) = self.0.split_last() else {
+            return false;
+        };
+        let path = plain(path);
+        let mut segments = segments(&path);
+        first
             .iter()
-            .all(|own| segments.next().as_ref() == Some(own))
+            .all(|own| segments.next() == Some(own.as_bytes()))
+            && segments
+                .next()
+                .is_some_and(|it| is_or_has_suffix(it, last.as_bytes()))
     }
 }
 
-/// The segments of a path as the most lenient server would see them: percent-encoding undone,
-/// parameters cut off, empty ones left out, in lower case.
-fn segments(path: &str) -> impl Iterator<Item = String> {
-    let decoded = percent_decode(path);
-    let mut segments = Vec::new();
-    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
-        let name = segment
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default();
-        if !name.is_empty() {
-            segments.push(String::from_utf8_lossy(name).to_lowercase());
-        }
-    }
-    segments.into_iter()
+/// Frameworks that serve one thing in several formats take `token.json` for `token`.
+fn is_or_has_suffix(segment: &[u8], name: &[u8]) -> bool {
+    segment
+        .strip_prefix(name)
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
 }
 
-fn percent_decode(path: &str) -> Vec<u8> {
-    let bytes = path.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        match (byte, decode(bytes.get(at + 1..at + 3))) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
+/// A path with its percent-encoding undone as often as it goes, and letters made the same that are
+/// the same to somebody.
+fn plain(path: &str) -> Vec<u8> {
+    let mut decoded = decode_fully(path.as_bytes());
+    if decoded.is_ascii() {
+        decoded.make_ascii_lowercase();
+        return decoded;
     }
-    decoded
+    let text = String::from_utf8_lossy(&decoded);
+    let folded: String = text.chars().flat_map(folded).collect();
+    folded.into_bytes()
+}
+
+/// The segments of such a path as the most lenient server would see them: parameters cut off, dots
+/// and white space at the end as well, empty ones left out.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b'\\'))
+        .map(|segment| {
+            let mut name = name_in(segment);
+            while let [rest @ .., b' ' | b'.'] = name {
+                name = rest;
+            }
+            name
+        })
+        .filter(|name| !name.is_empty())
+}
+
+/// A letter without its case, by way of the upper one: some letters share only that with the one
+/// they are taken for (the long s and S, the dotless i and I). Forms of full width become plain.
+fn folded(letter: char) -> impl Iterator<Item = char> {
+    const FULL_WIDTH: u32 = 0xfee0;
+    let narrow = match letter {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(letter) - FULL_WIDTH),
+        '\u{2044}' | '\u{2215}' => Some('/'),
+        _ => None,
+    };
+    narrow
+        .unwrap_or(letter)
+        .to_uppercase()
+        .flat_map(char::to_lowercase)
+        // Left over from a capital I with a dot.
+        .filter(|it| *it != '\u{307}')
 }
 
 /// A request that is fit to leave once it has its credential.
@@ -273,6 +298,9 @@ pub enum Refusal {
     /// The caller brought a credential and the target says `reject`.
     #[error("the request brings a credential of its own, and this target takes none")]
     CallersCredential,
+    /// The target says `pass`, and there is more than one to pass on.
+    #[error("the request brings more than one credential")]
+    TwoCredentials,
     /// The request has been here before.
     #[error("the request has passed this proxy before")]
     Loop,
@@ -351,18 +379,37 @@ fn rewrite(uri: &Uri, config: &Config) -> Result<Uri, Refusal> {
 fn take_callers_credential(headers: &mut HeaderMap, config: &Config) -> Result<bool, Refusal> {
     let placement = config.placement.as_ref().unwrap_or(&header::AUTHORIZATION);
     let brings = headers.contains_key(placement) || headers.contains_key(header::AUTHORIZATION);
-    match config.client_authorization {
-        ClientAuthorization::Reject if brings => Err(Refusal::CallersCredential),
-        // Named by `Connection` it would end here and leave the request without any.
-        ClientAuthorization::Pass => {
-            Ok(headers.contains_key(placement) && !headers::nominated(headers).contains(placement))
-        }
-        ClientAuthorization::Replace | ClientAuthorization::Reject => {
-            headers.remove(placement);
-            headers.remove(header::AUTHORIZATION);
-            Ok(false)
-        }
+    let passes = match config.client_authorization {
+        ClientAuthorization::Reject if brings => return Err(Refusal::CallersCredential),
+        ClientAuthorization::Pass => is_passed(headers, placement, config)?,
+        ClientAuthorization::Replace | ClientAuthorization::Reject => false,
+    };
+    if !passes {
+        headers.remove(placement);
     }
+    if *placement != header::AUTHORIZATION {
+        headers.remove(header::AUTHORIZATION);
+    }
+    Ok(passes)
+}
+
+/// Whether a caller's credential would arrive: what is named by `Connection`, or removed, or empty,
+/// would leave the request without any.
+fn is_passed(
+    headers: &HeaderMap,
+    placement: &HeaderName,
+    config: &Config,
+) -> Result<bool, Refusal> {
+    let mut values = headers.get_all(placement).iter();
+    let Some(value) = values.next() else {
+        return Ok(false);
+    };
+    if values.next().is_some() {
+        return Err(Refusal::TwoCredentials);
+    }
+    Ok(!value.is_empty()
+        && !headers::nominated(headers).contains(placement)
+        && !config.remove.contains(placement))
 }
 
 fn clean(headers: &mut HeaderMap, config: &Config) {

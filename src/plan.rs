@@ -45,8 +45,8 @@ pub struct Route {
 pub struct Target {
     /// The operator's name for it.
     pub name: String,
-    /// Where it is.
-    pub endpoint: Arc<Endpoint>,
+    /// Where it is: one place, or the members of a cluster.
+    pub endpoints: Vec<Arc<Endpoint>>,
     /// How slow it may be.
     pub timeouts: Timeouts,
     /// How long a request waits for a token.

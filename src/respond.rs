@@ -45,6 +45,8 @@ pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) 
     let is_framed_otherwise = has_body && answer.body().size_hint().exact().is_none();
     headers::remove(answer.headers_mut(), |name| {
         headers::is_hop_by_hop(name)
+            // Belongs into requests. In an answer it can only be an echo, and the echo is ours.
+            || *name == header::AUTHORIZATION
             || (is_framed_otherwise && *name == header::CONTENT_LENGTH)
             || config.remove.contains(name)
     });
@@ -258,7 +260,9 @@ impl From<outgoing::Refusal> for Refused {
     fn from(refusal: outgoing::Refusal) -> Self {
         let detail = refusal.to_string();
         let (status, code, error) = match refusal {
-            outgoing::Refusal::EncodedSlash | outgoing::Refusal::CallersCredential => {
+            outgoing::Refusal::EncodedSlash
+            | outgoing::Refusal::CallersCredential
+            | outgoing::Refusal::TwoCredentials => {
                 (StatusCode::BAD_REQUEST, "bad-request", REQUEST_ERROR)
             }
             outgoing::Refusal::Path => (StatusCode::FORBIDDEN, "path-refused", REQUEST_DENIED),
@@ -357,7 +361,7 @@ impl From<UpstreamError> for Refused {
                 "connection_terminated",
                 "the target closed the connection before it answered; whether it acted on the request is not known",
             ),
-            UpstreamError::Broken(_) | UpstreamError::Switched => bad(
+            UpstreamError::Broken(_) | UpstreamError::Switched | UpstreamError::Framing => bad(
                 "upstream-broken",
                 "http_protocol_error",
                 "the target's answer is not HTTP as it should be",

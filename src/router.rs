@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::headers;
 use crate::host::Pattern;
 use crate::normalize::Normalized;
 
@@ -61,8 +62,12 @@ impl Rule {
             })
     }
 
-    fn takes_method(&self, method: &Method) -> bool {
-        self.methods.is_empty() || self.methods.contains(method)
+    /// A rule for certain methods takes no request that asks for another one in a header: servers
+    /// that listen to it would do what the rule was to keep out.
+    fn takes_method<B>(&self, request: &Normalized<B>) -> bool {
+        self.methods.is_empty()
+            || (self.methods.contains(request.method())
+                && !headers::override_method(request.headers()))
     }
 
     /// Whether every request at `listener` that matches `other` matches this rule too.
@@ -161,7 +166,7 @@ impl<T> Table<T> {
         let mut methods = Vec::new();
         for (rule, leads_to) in &self.entries {
             if rule.matches_all_but_method(listener, request) {
-                if rule.takes_method(request.method()) {
+                if rule.takes_method(request) {
                     return Ok(leads_to);
                 }
                 methods.extend(

@@ -3,6 +3,7 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::dial::resolver::Resolver;
 use crate::dial::{DialError, Endpoint};
 use crate::outgoing::{Authorized, Repeatable};
 
+mod framing;
 pub mod pool;
 pub mod retry;
 
@@ -32,8 +34,36 @@ pub struct Timeouts {
 /// The network side of a target, as one worker sees it.
 #[derive(Debug)]
 pub struct Upstream {
-    pool: Rc<Pool>,
+    members: Members,
     timeouts: Timeouts,
+}
+
+/// The members of a cluster, or the one place that a target is.
+#[derive(Debug)]
+pub struct Members {
+    pools: Vec<Rc<Pool>>,
+    /// The one in use: that which could be connected to last.
+    current: Cell<usize>,
+}
+
+impl Members {
+    /// A connection to the member in use, or to the next one that can be connected to. Nothing has
+    /// been sent to those that cannot.
+    async fn lease(&self) -> Result<Lease, UpstreamError> {
+        let first = self.current.get();
+        let mut last = None;
+        for step in 0..self.pools.len() {
+            let index = (first + step) % self.pools.len();
+            match self.pools[index].lease().await {
+                Err(UpstreamError::Dial(error)) => last = Some(error),
+                leased => {
+                    self.current.set(index);
+                    return leased;
+                }
+            }
+        }
+        Err(last.expect("there is a member").into())
+    }
 }
 
 /// What came of a request that was sent.
@@ -63,6 +93,9 @@ pub enum UpstreamError {
     /// It switched protocols, which nobody asked it to.
     #[error("the upstream switched protocols without being asked to")]
     Switched,
+    /// Its head says more than once, or not in plain words, where the body ends.
+    #[error("the upstream's answer has no single framing")]
+    Framing,
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     TooSlow(Duration),
@@ -71,11 +104,15 @@ pub enum UpstreamError {
 impl Upstream {
     /// An upstream without connections.
     #[must_use]
-    pub fn new(endpoint: Arc<Endpoint>, timeouts: Timeouts, resolver: Resolver) -> Self {
-        Self {
-            pool: Rc::new(Pool::new(endpoint, resolver)),
-            timeouts,
-        }
+    pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
+        let pool =
+            |endpoint: &Arc<Endpoint>| Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
+        let pools = endpoints.iter().map(pool).collect();
+        let members = Members {
+            pools,
+            current: Cell::new(0),
+        };
+        Self { members, timeouts }
     }
 
     /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
@@ -86,11 +123,14 @@ impl Upstream {
     /// An [`UpstreamError`]; who is to blame is part of it.
     pub async fn send(&self, request: Authorized<RequestBody>) -> Result<Sent, UpstreamError> {
         let first_byte = self.timeouts.first_byte;
-        let (answer, lease, copy) = retry::send(&self.pool, request, first_byte).await?;
+        let (answer, lease, copy) = retry::send(&self.members, request, first_byte).await?;
         // No request of ours asks for another protocol, and a connection that has left HTTP can
         // carry no further request.
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Switched);
+        }
+        if !framing::is_plain(answer.headers()) {
+            return Err(UpstreamError::Framing);
         }
         let idle = self.timeouts.idle;
         let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));
@@ -99,6 +139,6 @@ impl Upstream {
 
     /// Drops connections that have been idle for too long.
     pub fn sweep(&self) {
-        self.pool.sweep();
+        self.members.pools.iter().for_each(|pool| pool.sweep());
     }
 }

@@ -22,6 +22,7 @@ use crate::dial::resolver::Resolver;
 use crate::gateway::{Entrance, Gateway};
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
+use crate::strict::Strict;
 
 /// How often free connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -206,7 +207,9 @@ async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, b
         .header_read_timeout(callers.config.head_timeout)
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)
-        .serve_connection(TokioIo::new(stream), service);
+        // The size above is looked at when a head is complete; this bounds one that never is.
+        .max_buf_size(callers.config.head.max(8192).saturating_add(1))
+        .serve_connection(TokioIo::new(Strict::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;

@@ -48,6 +48,7 @@ pub(super) fn announce(running: &Running) {
     let plan = running.plan();
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];
+        let hosts: Vec<&str> = target.endpoints.iter().map(|it| it.host.as_str()).collect();
         let credential = match route.credential {
             Some(index) => format!("credential `{}`", plan.credentials[index].name()),
             None => "no credential".to_owned(),
@@ -55,7 +56,7 @@ pub(super) fn announce(running: &Running) {
         tracing::info!(
             "{} goes to {} (target `{}`) with {credential}",
             describe(rule, &plan),
-            target.endpoint.host,
+            hosts.join(" or "),
             target.name,
         );
     }

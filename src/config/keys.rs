@@ -288,8 +288,8 @@ pub static TARGET: Section = Section {
     keys: &[
         required(
             "url",
-            Kind::Text,
-            "the https URL that requests go to; a path in it is put before each request's path; often given by the preset",
+            Kind::Texts,
+            "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset",
         ),
         optional(
             "credential",

@@ -722,6 +722,18 @@ impl Input {
                     ..node.clone()
                 })
             }
+            // A single text is a list of one.
+            (InputKind::Texts, Value::Text(_)) if is_literal(node) => {
+                let value = Value::List(vec![node.clone()]);
+                self.accept(
+                    path,
+                    &Node {
+                        value,
+                        ..node.clone()
+                    },
+                    context,
+                )
+            }
             (InputKind::Texts, _) => wrong("a list of texts"),
             // Left as it stands: the source's own key reads it.
             (InputKind::Secret, _) => Some(node.clone()),
@@ -1086,12 +1098,9 @@ fn for_each_text(node: &Node, visit: &mut impl FnMut(&Text, &Span)) {
 fn substitute(node: &Node, values: &HashMap<String, Node>) -> Option<Node> {
     let value = match &node.value {
         Value::Text(text) => return substitute_text(node, text, values),
-        Value::List(items) => Value::List(
-            items
-                .iter()
-                .filter_map(|item| substitute(item, values))
-                .collect(),
-        ),
+        Value::List(items) => {
+            Value::List(items.iter().flat_map(|item| repeat(item, values)).collect())
+        }
         Value::Table(table) => {
             let entries = table.entries.iter().filter_map(|entry| {
                 let node = substitute(&entry.node, values)?;
@@ -1110,6 +1119,30 @@ fn substitute(node: &Node, values: &HashMap<String, Node>) -> Option<Node> {
         value,
         ..node.clone()
     })
+}
+
+/// Puts values into an item of a list. A text that has a list as a part is repeated for each item
+/// of that: `["https://${host}/x"]` with two hosts is two URLs.
+fn repeat(item: &Node, values: &HashMap<String, Node>) -> Vec<Node> {
+    let list = match &item.value {
+        Value::Text(text) if text.as_variable().is_none() => {
+            text.variables()
+                .find_map(|name| match &values.get(name)?.value {
+                    Value::List(items) => Some((name.to_owned(), items.clone())),
+                    _ => None,
+                })
+        }
+        _ => None,
+    };
+    let Some((name, items)) = list else {
+        return substitute(item, values).into_iter().collect();
+    };
+    let mut each = values.clone();
+    let put = |value: Node| {
+        each.insert(name.clone(), value);
+        substitute(item, &each)
+    };
+    items.into_iter().filter_map(put).collect()
 }
 
 fn substitute_text(node: &Node, text: &Text, values: &HashMap<String, Node>) -> Option<Node> {

@@ -85,15 +85,17 @@ fn line(out: &mut String, text: &str) {
 
 fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::Read]) {
     let Some(target) = &read.target else { return };
+    let Some(endpoint) = target.endpoints.first() else {
+        return;
+    };
     let credential = read.credential.as_deref().unwrap_or("none");
     line(out, &format!("[targets.{}]", key(&read.name)));
     line(out, &format!("url = {}", read.url));
-    if let Some(address) = target.endpoint.connect {
+    if let Some(address) = endpoint.connect {
         line(out, &format!("connect = {}", quoted(&address.to_string())));
     }
     line(out, &format!("credential = {}", quoted(credential)));
-    let authorities: Vec<String> = target
-        .endpoint
+    let authorities: Vec<String> = endpoint
         .verification
         .authorities()
         .iter()
@@ -113,8 +115,8 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
     let answers = &target.respond;
     show_changes(out, "response-headers", &answers.remove, &answers.set);
     let timeouts = [
-        ("connect", target.endpoint.connect_timeout),
-        ("tls", target.endpoint.tls_timeout),
+        ("connect", endpoint.connect_timeout),
+        ("tls", endpoint.tls_timeout),
         ("credential", target.credential_timeout),
         ("first-byte", target.timeouts.first_byte),
         ("idle", target.timeouts.idle),
@@ -226,7 +228,9 @@ fn show_table(out: &mut String, path: &str, node: &Node) {
     }
 }
 
-fn value(node: &Node) -> String {
+/// A value as it is written.
+#[must_use]
+pub fn value(node: &Node) -> String {
     match &node.value {
         Value::Text(text) => text.to_toml(),
         Value::Integer(number) => number.to_string(),

@@ -135,31 +135,30 @@ fn read_one(
         merged.entries.push(stand_in(at));
     }
     let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
-    let location = reader.parsed("url", location);
+    let locations = locations(&reader);
     let changes_to_requests = changes(&reader, "headers");
     let answers = changes(&reader, "response-headers");
-    // What the rest is read with if the URL has a fault.
-    let base = location.as_ref().map(|given| given.value.clone());
-    let base = base.unwrap_or_else(unknown);
-    let endpoint = endpoint(&reader, &base, around.context);
+    let endpoints = endpoints(&reader, &locations, around.context);
     let timeouts = timeouts(&reader);
     let prepare = prepare(
         &reader,
-        &base,
+        &locations[0],
         changes_to_requests,
         credential,
         &around.pseudonym,
     );
-    let target = endpoint.zip(timeouts).map(|(endpoint, (timeouts, wait))| {
-        let (remove, set) = answers;
-        Target {
-            name: name.value.clone(),
-            endpoint: Arc::new(endpoint),
-            timeouts,
-            credential_timeout: wait,
-            respond: respond::Config { remove, set },
-        }
-    });
+    let target = endpoints
+        .zip(timeouts)
+        .map(|(endpoints, (timeouts, wait))| {
+            let (remove, set) = answers;
+            Target {
+                name: name.value.clone(),
+                endpoints,
+                timeouts,
+                credential_timeout: wait,
+                respond: respond::Config { remove, set },
+            }
+        });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
         credential: credential.and_then(|it| around.index_of(it)),
@@ -241,10 +240,38 @@ fn credential<'a>(
 
 /// The URL as `check --print` shows it: never what a reference in it refers to.
 fn shown_url(reader: &Reader<'_>) -> String {
-    match reader.node("url").map(|node| node.value) {
-        Some(Value::Text(text)) => text.to_toml(),
-        _ => String::new(),
+    match reader.node("url") {
+        Some(node) => show::value(&node),
+        None => String::new(),
     }
+}
+
+/// The target's URLs, all with the same path. What the rest is read with, if one has a fault.
+fn locations(reader: &Reader<'_>) -> Vec<Url> {
+    let mut urls: Vec<Url> = Vec::new();
+    for given in reader.parsed_texts("url", location) {
+        let path = |url: &Url| url.target.path().to_owned();
+        if urls
+            .first()
+            .is_some_and(|it| path(it) != path(&given.value))
+        {
+            let message = format!("`url` in {}: the URLs differ in their path", reader.place());
+            let (at, from) = (&given.at, given.given.as_ref());
+            let problems = reader.problems();
+            problems.note(Severity::Fault, at, from, message, "");
+        } else {
+            urls.push(given.value);
+        }
+    }
+    if urls.is_empty() && reader.is_empty_list("url") {
+        let message = format!("`url` in {} lists none", reader.place());
+        let help = "give at least one https URL";
+        reader.problems().fault(reader.at(), message, help);
+    }
+    if urls.is_empty() {
+        urls.push(unknown());
+    }
+    urls
 }
 
 fn unknown() -> Url {
@@ -277,24 +304,37 @@ pub(super) fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     with_port.map_err(|_| format!("`{text}` is no IP address with an optional port"))
 }
 
-fn endpoint(reader: &Reader<'_>, location: &Url, context: &Context<'_>) -> Option<Endpoint> {
-    let connect = reader.parsed("connect", |text| address(text, location.port));
-    let timeouts = reader.table("timeouts", |it| {
-        (it.duration("connect"), it.duration("tls"))
+fn endpoints(
+    reader: &Reader<'_>,
+    locations: &[Url],
+    context: &Context<'_>,
+) -> Option<Vec<Arc<Endpoint>>> {
+    let connect = reader.parsed("connect", |text| match locations {
+        [one] => address(text, one.port),
+        _ => Err("one address cannot stand in for several URLs".into()),
+    });
+    let (connect_timeout, tls_timeout) = reader.table("timeouts", |it| {
+        (it.duration("connect").value, it.duration("tls").value)
     })?;
     let authorities = authorities(reader, context);
     if reader.has("connect") && connect.is_none() {
         return None;
     }
-    Some(Endpoint {
-        host: location.host.clone(),
-        server_name: location.server_name.clone(),
-        port: location.port,
-        connect: connect.map(|given| given.value),
-        verification: Arc::new(Verification::new(authorities?)),
-        connect_timeout: timeouts.0.value,
-        tls_timeout: timeouts.1.value,
-    })
+    let connect = connect.map(|given| given.value);
+    let verification = Arc::new(Verification::new(authorities?));
+    let endpoint = |location: &Url| {
+        Arc::new(Endpoint {
+            host: location.host.clone(),
+            authority: location.authority.clone(),
+            server_name: location.server_name.clone(),
+            port: location.port,
+            connect,
+            verification: Arc::clone(&verification),
+            connect_timeout,
+            tls_timeout,
+        })
+    };
+    Some(locations.iter().map(endpoint).collect())
 }
 
 /// Whom a connection trusts, from the `tls` table.

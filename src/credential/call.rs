@@ -179,6 +179,7 @@ async fn converse(
 ) -> Result<Reply, CallError> {
     let endpoint = Endpoint {
         host: url.host.clone(),
+        authority: url.authority.clone(),
         server_name: url.server_name.clone(),
         port: url.port,
         connect: line.connect,

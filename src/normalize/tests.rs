@@ -35,6 +35,15 @@ fn a_segment_of_dots_is_refused_in_every_spelling() {
         "..%2fx",
         "x%2f..",
         "x%5c..%5cy",
+        "%252e%252E",
+        ".%25252e",
+        "%25%32%65.",
+        "..%252fx",
+        "..%20",
+        "%09..",
+        "..%0a;x",
+        "..%3fx",
+        "..%23",
     ] {
         for path in [
             format!("/{dots}"),
@@ -59,6 +68,8 @@ fn names_that_merely_contain_dots_pass() {
         "/..a",
         "/a..",
         "/%2e%2e%2e",
+        "/a%20..",
+        "/%252e%252ea",
     ] {
         assert_eq!(verdict(path), Ok(false), "{path}");
     }
@@ -75,6 +86,45 @@ fn broken_percent_encoding_and_zero_bytes_are_refused() {
     for path in ["/%", "/%2", "/%zz", "/%+1", "/a%00b"] {
         assert!(verdict(path).is_err(), "{path}");
     }
+}
+
+#[test]
+fn a_query_may_have_anything_but_bytes_that_must_be_encoded() {
+    assert_eq!(verdict("/x?a=\\{}|^`%zz%00/../"), Ok(false));
+    for query in ["\u{e9}", "\u{85}HTTP/1.0", "a\u{a0}b"] {
+        assert!(verdict(&format!("/x?{query}")).is_err(), "{query:?}");
+    }
+}
+
+#[test]
+fn a_character_in_more_bytes_than_it_needs_is_refused() {
+    for path in [
+        "/%c0%ae%c0%ae/",
+        "/a%C0%AFb",
+        "/a%c1%9cb",
+        "/a%e0%80%afb",
+        "/a%f0%80%80%af",
+        "/a%25c0%25af",
+    ] {
+        assert!(verdict(path).is_err(), "{path}");
+    }
+    for path in [
+        "/caf%c3%a9",
+        "/%e2%82%ac",
+        "/%f0%9f%98%80",
+        "/caf%e9",
+        "/%c0",
+        "/%e0s",
+    ] {
+        assert_eq!(verdict(path), Ok(false), "{path}");
+    }
+}
+
+#[test]
+fn decoding_ends_when_nothing_is_left_to_decode() {
+    assert_eq!(decode_fully(b"/%2541%%34%31%zz%"), b"/AA%zz%");
+    let deep = format!("/%{}41", "25".repeat(4000));
+    assert_eq!(decode_fully(deep.as_bytes()), b"/A");
 }
 
 #[test]
@@ -149,7 +199,7 @@ fn an_expectation_other_than_100_continue_cannot_be_met() {
 
 #[test]
 fn methods_that_would_echo_or_tunnel_are_refused() {
-    for method in ["TRACE", "TRACK", "track", "CONNECT"] {
+    for method in ["TRACE", "trace", "TRACK", "track", "CONNECT", "Connect"] {
         let mut it = request("/");
         *it.method_mut() = Method::from_bytes(method.as_bytes()).expect("a method");
         assert!(

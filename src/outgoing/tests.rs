@@ -120,6 +120,25 @@ fn a_target_may_refuse_or_pass_on_a_callers_credential() {
     ];
     let outgoing = prepare(request("/acme", &dropped), &config).expect("may leave");
     assert!(!outgoing.has_callers_credential(), "ours has to be put on");
+
+    let empty = [("authorization", "")];
+    let outgoing = prepare(request("/acme", &empty), &config).expect("may leave");
+    assert!(!outgoing.has_callers_credential(), "ours has to be put on");
+
+    let two = [theirs[0], ("authorization", "Basic eA==")];
+    assert_eq!(
+        prepare(request("/acme", &two), &config).expect_err("refused"),
+        Refusal::TwoCredentials
+    );
+
+    config.placement = Some(HeaderName::from_static("x-api-key"));
+    let outgoing = prepare(request("/acme", &theirs), &config).expect("may leave");
+    assert!(!outgoing.has_callers_credential(), "ours has to be put on");
+    let request = outgoing.as_it_is().into_request();
+    assert!(
+        !request.headers().contains_key("authorization"),
+        "it would be the second"
+    );
 }
 
 #[test]
@@ -134,11 +153,30 @@ fn a_refused_path_is_refused_in_every_spelling() {
         "/%61uth/t%6Fken",
         "/auth;v=1/token;x",
         "/auth/token;x/y",
+        "/%2561uth/%2574%256fken",
+        "/auth%20/token%09",
+        "/auth./token..",
+        "/auth.%20./token",
+        "/auth/token.json",
+        "/auth/token%3fx",
+        "/auth/token%23",
+        "/auth%252ftoken",
+        "/%EF%BD%81uth/token",
+        "/auth%EF%BC%8Ftoken?",
+        "/auth%E2%88%95token",
+        "/auth/to%E2%84%AAen",
     ] {
         let refusal = prepare(request(&format!("/acme{path}"), &[]), &config());
         assert_eq!(refusal.expect_err(path), Refusal::Path, "{path}");
     }
-    for path in ["/auth", "/auth/tokens", "/x/auth/token", "/authtoken"] {
+    for path in [
+        "/auth",
+        "/auth/tokens",
+        "/x/auth/token",
+        "/authtoken",
+        "/auth.x/token",
+        "/auth/to.ken",
+    ] {
         assert!(
             prepare(request(&format!("/acme{path}"), &[]), &config()).is_ok(),
             "{path}"

@@ -151,3 +151,34 @@ fn two_equal_rules_are_a_fault_and_so_is_a_hidden_one() {
     };
     assert_eq!(build(vec![gets, get], 1), [Hidden { rule: 1, by: 0 }]);
 }
+
+#[test]
+fn a_rule_for_certain_methods_takes_none_that_asks_for_another_in_a_header() {
+    let table = table(vec![Rule {
+        methods: vec![Method::POST],
+        ..rule("/acme")
+    }]);
+    for name in [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ] {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/acme")
+            .header("host", "localhost")
+            .header(name, "DELETE")
+            .body(())
+            .expect("a request");
+        let request = normalize(request, &normalize::Config { target: 8192 }).expect("one meaning");
+        assert!(
+            matches!(table.select(0, &request), Err(Miss::Method(_))),
+            "{name}"
+        );
+    }
+    assert!(
+        table
+            .select(0, &request("POST", "localhost", "/acme"))
+            .is_ok()
+    );
+}

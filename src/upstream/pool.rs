@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, header};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -46,7 +47,9 @@ pub struct Lease {
     pub(super) sender: SendRequest<RequestBody>,
     /// Whether it has carried a request before.
     pub(super) is_reused: bool,
-    pool: Rc<Pool>,
+    /// Whether it must not carry another request after this one.
+    is_used_up: bool,
+    pub(super) pool: Rc<Pool>,
 }
 
 impl Pool {
@@ -70,6 +73,7 @@ impl Pool {
             Some(sender) => Ok(Lease {
                 sender,
                 is_reused: true,
+                is_used_up: false,
                 pool: Rc::clone(self),
             }),
             None => self.open().await,
@@ -113,6 +117,7 @@ impl Pool {
         Ok(Lease {
             sender,
             is_reused: false,
+            is_used_up: false,
             pool: Rc::clone(self),
         })
     }
@@ -137,14 +142,34 @@ impl Pool {
     }
 }
 
+impl Lease {
+    /// Addresses a request to the member that the connection leads to.
+    pub(super) fn address<B>(&self, request: &mut Request<B>) {
+        let authority = &self.pool.endpoint.authority;
+        if request.headers().get(header::HOST) != Some(authority) {
+            request
+                .headers_mut()
+                .insert(header::HOST, authority.clone());
+        }
+    }
+
+    /// Closes the connection after this request.
+    pub(super) fn used_up(mut self) -> Self {
+        self.is_used_up = true;
+        self
+    }
+}
+
 impl body::Lease for Lease {
     fn release(mut self) {
+        if self.is_used_up {
+            return;
+        }
         if self.sender.is_ready() {
             self.pool.put(self.sender);
             return;
         }
-        // The answer has been read, but the request is perhaps still being written, or the
-        // connection's task has not run since. It ends by itself if the connection does.
+        // The answer has been read, but the connection's task has perhaps not run since. It ends by itself if the connection does.
         tokio::task::spawn_local(async move {
             if self.sender.ready().await.is_ok() {
                 self.pool.put(self.sender);

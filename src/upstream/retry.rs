@@ -12,8 +12,8 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::UpstreamError;
 use super::pool::{Lease, Pool};
+use super::{Members, UpstreamError};
 use crate::body::{Progress, RequestBody};
 use crate::outgoing::{Authorized, Repeatable};
 
@@ -25,7 +25,7 @@ type Answered = (Response<Incoming>, Lease, Option<Repeatable<RequestBody>>);
 ///
 /// What went wrong in the last attempt.
 pub(super) async fn send(
-    pool: &Rc<Pool>,
+    members: &Members,
     mut request: Authorized<RequestBody>,
     first_byte: Duration,
 ) -> Result<Answered, UpstreamError> {
@@ -33,11 +33,12 @@ pub(super) async fn send(
     let mut request = request.into_request();
     request.body().restart();
     loop {
-        let mut lease = pool.lease().await?;
+        let mut lease = members.lease().await?;
+        lease.address(&mut request);
         let progress = request.body().progress();
         let sent = lease.sender.try_send_request(request);
         let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, lease, copy)),
+            Ok(answer) => return Ok((answer, after(lease, &progress), copy)),
             Err(failure) => failure,
         };
         let error = match failure.take_message() {
@@ -49,7 +50,7 @@ pub(super) async fn send(
         };
         return match copy {
             Some(copy) if lease.is_reused && is_closed_early(&error) && may_be_repeated(&copy) => {
-                send_anew(pool, copy, first_byte).await
+                send_anew(&lease.pool, copy, first_byte).await
             }
             _ => Err(classify(error, &progress)),
         };
@@ -65,12 +66,24 @@ async fn send_anew(
     let mut lease = pool.open().await?;
     let mut request = copy.as_it_was();
     let copy = request.copy(RequestBody::copy);
-    let request = request.into_request();
+    let mut request = request.into_request();
+    lease.address(&mut request);
     request.body().restart();
     let progress = request.body().progress();
     match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, lease, copy)),
+        Ok(answer) => Ok((answer, after(lease, &progress), copy)),
         Err(error) => Err(classify(error, &progress)),
+    }
+}
+
+/// The connection once the head of an answer is there. A server that answers before the whole body
+/// came may take the rest of the body for the next request, and its answer to that would reach
+/// whoever is next on the connection.
+fn after(lease: Lease, progress: &Progress) -> Lease {
+    if progress.is_over() {
+        lease
+    } else {
+        lease.used_up()
     }
 }
 

@@ -9,8 +9,10 @@ mod support;
 
 // The way of a request.
 mod bodies;
+mod cluster;
 mod credential;
 mod headers;
+mod hostile;
 mod refusals;
 mod reuse;
 mod routing;

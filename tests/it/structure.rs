@@ -60,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("worker", &["dial", "gateway", "plan", "shutdown"]),
+    ("worker", &["dial", "gateway", "plan", "shutdown", "strict"]),
     (
         "gateway",
         &[
@@ -110,7 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("outgoing", &["headers", "normalize"]),
-    ("router", &["host", "normalize"]),
+    ("router", &["headers", "host", "normalize"]),
     ("listener", &["host", "normalize"]),
     ("normalize", &["host"]),
     ("dial", &["host", "tls"]),
@@ -123,6 +123,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("secret", &[]),
     ("shutdown", &[]),
+    ("strict", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("url", &[]),
