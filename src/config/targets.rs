@@ -135,7 +135,7 @@ fn read_one(
         merged.entries.push(stand_in(at));
     }
     let reader = Reader::new(&TARGET, path, &merged, at, around.context.problems);
-    let locations = locations(&reader, around.context);
+    let locations = locations(&reader);
     let changes_to_requests = changes(&reader, "headers");
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
@@ -247,29 +247,26 @@ fn shown_url(reader: &Reader<'_>) -> String {
 }
 
 /// The target's URLs, all with the same path. What the rest is read with, if one has a fault.
-fn locations(reader: &Reader<'_>, context: &Context<'_>) -> Vec<Url> {
+fn locations(reader: &Reader<'_>) -> Vec<Url> {
     let mut urls: Vec<Url> = Vec::new();
-    for given in reader.texts("url") {
-        let noted = |message: String| {
-            let from = given.given.as_ref();
-            context
-                .problems
-                .note(Severity::Fault, &given.at, from, message, "");
-        };
-        match location(&given.value) {
-            Err(message) => noted(format!("`url` in {}: {message}", reader.place())),
-            Ok(url)
-                if urls
-                    .first()
-                    .is_some_and(|it| it.target.path() != url.target.path()) =>
-            {
-                noted(format!(
-                    "`url` in {}: the URLs differ in their path",
-                    reader.place()
-                ));
-            }
-            Ok(url) => urls.push(url),
+    for given in reader.parsed_texts("url", location) {
+        let path = |url: &Url| url.target.path().to_owned();
+        if urls
+            .first()
+            .is_some_and(|it| path(it) != path(&given.value))
+        {
+            let message = format!("`url` in {}: the URLs differ in their path", reader.place());
+            let (at, from) = (&given.at, given.given.as_ref());
+            let problems = reader.problems();
+            problems.note(Severity::Fault, at, from, message, "");
+        } else {
+            urls.push(given.value);
         }
+    }
+    if urls.is_empty() && reader.is_empty_list("url") {
+        let message = format!("`url` in {} lists none", reader.place());
+        let help = "give at least one https URL";
+        reader.problems().fault(reader.at(), message, help);
     }
     if urls.is_empty() {
         urls.push(unknown());
