@@ -118,7 +118,7 @@ impl RefusedPath {
         if !path.starts_with('/') {
             return Err(format!("the path `{path}` does not start with a slash"));
         }
-        let segments = segments(path).collect::<Vec<_>>();
+        let segments = segments(&percent_decode(path.as_bytes()));
         if segments.is_empty() {
             return Err("this would refuse every path".into());
         }
@@ -128,32 +128,57 @@ impl RefusedPath {
     /// Whether a path is this one or below it, in whatever spelling a server might accept.
     #[must_use]
     pub fn refuses(&self, path: &str) -> bool {
-        let mut segments = segments(path);
-        self.0
-            .iter()
-            .all(|own| segments.next().as_ref() == Some(own))
+        let mut decoded = percent_decode(path.as_bytes());
+        loop {
+            let segments = segments(&decoded);
+            if segments.starts_with(&self.0) || resolved(segments).starts_with(&self.0) {
+                return true;
+            }
+            // Two servers in a row may each undo it once.
+            let again = percent_decode(&decoded);
+            if again == decoded {
+                return false;
+            }
+            decoded = again;
+        }
     }
 }
 
-/// The segments of a path as the most lenient server would see them: percent-encoding undone,
-/// parameters cut off, empty ones left out, in lower case.
-fn segments(path: &str) -> impl Iterator<Item = String> {
-    let decoded = percent_decode(path);
+/// The segments of a path as the most lenient server would see them: parameters cut off, dots and
+/// spaces at the end, too, empty ones left out, in lower case.
+fn segments(path: &[u8]) -> Vec<String> {
     let mut segments = Vec::new();
-    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
+    for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
         let name = segment
             .split(|byte| *byte == b';')
             .next()
             .unwrap_or_default();
-        if !name.is_empty() {
-            segments.push(String::from_utf8_lossy(name).to_lowercase());
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let bare = name.trim_end_matches(['.', ' ']);
+        match (bare, &*name) {
+            ("", "") => {}
+            // `.` and `..` are for whoever resolves them.
+            ("", dots) => segments.push(dots.to_owned()),
+            (bare, _) => segments.push(bare.to_owned()),
         }
     }
-    segments.into_iter()
+    segments
 }
 
-fn percent_decode(path: &str) -> Vec<u8> {
-    let bytes = path.as_bytes();
+/// Segments without `.` and `..`, which an encoding may have hidden until now.
+fn resolved(segments: Vec<String>) -> Vec<String> {
+    let mut resolved = Vec::with_capacity(segments.len());
+    for segment in segments {
+        match &*segment {
+            "." => {}
+            ".." => drop(resolved.pop()),
+            _ => resolved.push(segment),
+        }
+    }
+    resolved
+}
+
+fn percent_decode(bytes: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
