@@ -167,6 +167,9 @@ pub enum MintError {
     /// The answer makes no sense.
     #[error(transparent)]
     Nonsense(#[from] Nonsense),
+    /// The answer was on its way for longer than the token lives.
+    #[error("the token has ended before it came")]
+    TooLate,
     /// The discovery document makes no sense.
     #[error("the discovery document is of no use: {0}")]
     Discovery(String),
@@ -303,13 +306,17 @@ impl Credential {
             Source::Static(source) => source.mint(&self.clock)?,
         };
         let value = self.config.placement.value(&minted.token)?;
+        let now = self.clock.now();
+        if minted.end.reached(now) {
+            return Err(MintError::TooLate);
+        }
         let life = minted.end.left(minted.from);
         let renew_at = minted
             .from
             .after(renewal::due_after(life, self.config.renew_at));
         Ok(cell::Token {
             value,
-            minted: self.clock.now(),
+            minted: now,
             end: minted.end,
             renew_at,
         })

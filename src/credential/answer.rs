@@ -12,10 +12,18 @@ use serde_json::Value;
 
 use super::call::Reply;
 
+mod json;
+
+use json::Unambiguous;
+
 /// The longest token; servers refuse headers not much longer.
 const LONGEST_TOKEN: usize = 16 * 1024;
 /// No token is taken to live longer than this, whatever it or its endpoint says.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A token that lives shorter is over before it is used, and renewing it would keep the endpoint
+/// busy.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
 /// Where in an answer things stand. Tokens are looked for in the order of the fields.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +96,7 @@ impl Places {
             .as_ref()
             .is_some_and(|pointer| !pointer.is_empty());
         match serde_json::from_slice(&reply.body) {
-            Ok(json) => Ok(json),
+            Ok(Unambiguous(json)) => Ok(json),
             Err(_) if is_needed && self.token_header.is_none() && self.token_cookie.is_none() => {
                 Err(Nonsense("the answer is not JSON"))
             }
@@ -145,8 +153,8 @@ impl Places {
             (Some(life), None) | (None, Some(life)) => life,
             (None, None) => self.default_lifetime,
         };
-        if life.is_zero() {
-            return Err(Nonsense("the token has ended before it came"));
+        if life < SHORTEST_LIFE {
+            return Err(Nonsense("the token lives for less than a second"));
         }
         Ok(life.min(LONGEST_LIFE))
     }
@@ -165,7 +173,13 @@ fn only(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Nonsen
         .to_str()
         .map_err(|_| Nonsense("the header with the token is not text"))?;
     // Some services send it as they want it back.
-    Ok(Some(text.trim().trim_start_matches("Bearer ").to_owned()))
+    let text = text.trim();
+    let bare = match text.strip_prefix("Bearer") {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix(' ').unwrap_or(text),
+        None => text,
+    };
+    Ok(Some(bare.trim().to_owned()))
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {

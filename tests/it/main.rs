@@ -14,6 +14,7 @@ mod headers;
 mod refusals;
 mod reuse;
 mod routing;
+mod tokens;
 mod verification;
 
 // The configuration.
