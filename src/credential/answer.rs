@@ -264,9 +264,9 @@ fn claims(token: &str) -> Option<Value> {
 }
 
 /// What a refusal says, for the operator's log: the fields that standards and vendors give it, cut
-/// short, and without anything that could be a token or a secret that was sent.
+/// short, and without anything that could be a token or is one of the secrets that were sent.
 #[must_use]
-pub fn said(reply: &Reply) -> String {
+pub fn said(reply: &Reply, secrets: &[&str]) -> String {
     const FIELDS: [&str; 6] = [
         "error",
         "error_description",
@@ -289,7 +289,12 @@ pub fn said(reply: &Reply) -> String {
                 .join(", "),
             _ => continue,
         };
-        parts.push(harmless(&text));
+        let is_echo = |secret: &&str| !secret.is_empty() && text.contains(*secret);
+        parts.push(if secrets.iter().any(is_echo) {
+            "…".to_owned()
+        } else {
+            harmless(&text)
+        });
     }
     parts.retain(|part| !part.is_empty());
     parts.join(": ")
