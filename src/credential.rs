@@ -152,6 +152,8 @@ pub enum MintError {
         status: StatusCode,
         /// What it said, with a colon before it.
         said: String,
+        /// For how long it wants to be left alone.
+        after: Option<Duration>,
     },
     /// The endpoint wants to be left alone.
     #[error("the endpoint is asked too often")]

@@ -116,7 +116,9 @@ impl Patience {
             MintError::Call(error) if error.is_unreachable() => {
                 Duration::from_secs_f64(between(1.0, 1.5))
             }
-            MintError::Throttled { after: Some(after) } => self.backoff.fail().max(*after),
+            MintError::Throttled { after } | MintError::Status { after, .. } => {
+                self.backoff.fail().max(after.unwrap_or_default())
+            }
             MintError::Refused { status, .. } if has_password(source) && is_final(*status) => {
                 self.refusals += 1;
                 if self.refusals == 1 {
@@ -274,3 +276,6 @@ fn reread(source: &Source) -> Result<bool, String> {
 pub(super) fn due_after(life: Duration, percent: u32) -> Duration {
     life.mul_f64((f64::from(percent) - between(0.0, JITTER)).max(0.0) / 100.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,13 +167,14 @@ fn judge(reply: &Reply, secrets: &[&str]) -> Result<(), MintError> {
         _ => Err(MintError::Status {
             status,
             said: said(),
+            after: retry_after(&reply.headers),
         }),
     }
 }
 
 /// How long an endpoint asks to be left alone, in seconds or until a date (RFC 9110 section 10.2.3);
 /// a date is counted from the answer's own.
-fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => std::time::Duration::from_secs(seconds),
@@ -187,3 +188,6 @@ fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
     };
     Some(wait.min(LONGEST_WAIT))
 }
+
+#[cfg(test)]
+mod tests;

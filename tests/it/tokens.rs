@@ -2,6 +2,7 @@
 //!
 //! Minutes pass by a manual clock. What a test waits for it looks for until it is there.
 
+mod answers;
 mod renewal;
 
 use std::net::SocketAddr;
