@@ -131,9 +131,12 @@ pub enum MintError {
     /// What came out cannot stand in a header.
     #[error("the token has characters that no header can carry")]
     NotAHeader,
-    /// A secret that is not there yet: its command has not run, or fails.
+    /// A secret that is not there yet: its command has not run.
     #[error("{0} gives nothing")]
     NoSecret(String),
+    /// A secret's command fails.
+    #[error("{0}")]
+    Command(String),
     /// The endpoint gave no answer.
     #[error(transparent)]
     Call(#[from] CallError),

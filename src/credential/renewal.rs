@@ -19,6 +19,9 @@ const JITTER: f64 = 5.0;
 /// How often the files of secrets are looked at. They are few, and looking costs a system call.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How often a command is run whose key signs each request.
+const RUN_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long after a refused password it is tried once more, and how long after that: directories
 /// lock an account after a few wrong passwords, and the password in our file stays as wrong as it
 /// is until somebody changes it.
@@ -27,6 +30,9 @@ const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 
 /// Keeps a credential's token fresh for as long as the task lives.
 pub async fn keep(credential: Arc<Credential>, tools: Tools) {
+    if credential.is_for_each_request() {
+        return supply(&credential).await;
+    }
     let mut memory = Memory::default();
     let mut patience = Patience::default();
     loop {
@@ -34,12 +40,34 @@ pub async fn keep(credential: Arc<Credential>, tools: Tools) {
             // Refused by the target: it is not to be refreshed but to be replaced.
             memory.forget();
         }
-        run_commands(&credential).await;
-        let outcome = credential.mint(&mut memory, &tools).await;
+        let outcome = match run_commands(&credential).await {
+            Ok(()) => credential.mint(&mut memory, &tools).await,
+            Err(error) => Err(error),
+        };
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
         }
+    }
+}
+
+/// Keeps the commands' secrets fresh where the workers sign by themselves.
+async fn supply(credential: &Arc<Credential>) {
+    let mut patience = Patience::default();
+    loop {
+        let wait = match run_commands(credential).await {
+            Ok(()) => {
+                patience.succeed();
+                RUN_AGAIN
+            }
+            Err(error) => {
+                let wait = patience.fail(&error, &credential.config.source);
+                patience.report(credential.name(), &chain(&error), wait);
+                wait
+            }
+        };
+        let next = credential.clock.now().after(wait);
+        credential.clock.sleep_until(next).await;
     }
 }
 
@@ -218,33 +246,35 @@ pub async fn watch(credential: Arc<Credential>) {
         tokio::time::sleep(LOOK).await;
         let looking = Arc::clone(&credential);
         let outcome = tokio::task::spawn_blocking(move || reread(&looking.config.source)).await;
-        match outcome {
-            Ok(Ok(true)) => {
-                tracing::info!(credential = credential.name(), "has a new secret");
-                reported = None;
-                credential.cell.demand();
-            }
-            Ok(Err(reason)) if reported.as_ref() != Some(&reason) => {
-                tracing::error!(
-                    credential = credential.name(),
-                    reason,
-                    "cannot read a secret that has changed; the one before stays in use"
-                );
-                reported = Some(reason);
-            }
-            Ok(Ok(false) | Err(_)) | Err(_) => {}
+        let Ok((is_new, fault)) = outcome else {
+            continue;
+        };
+        if is_new {
+            tracing::info!(credential = credential.name(), "has a new secret");
+            credential.cell.demand();
         }
+        if let Some(reason) = &fault
+            && reported != fault
+        {
+            tracing::error!(
+                credential = credential.name(),
+                reason,
+                "cannot read a secret that has changed; the one before stays in use"
+            );
+        }
+        reported = fault;
     }
 }
 
 /// Has commands run that write a secret: before each attempt, for nothing tells when they would
-/// write another one.
-async fn run_commands(credential: &Arc<Credential>) {
+/// write another one. One that fails fails the attempt: what it wrote before is as old as the
+/// token that was made with it.
+async fn run_commands(credential: &Arc<Credential>) -> Result<(), MintError> {
     if !secrets(&credential.config.source)
         .iter()
         .any(|it| it.is_command())
     {
-        return;
+        return Ok(());
     }
     let running = Arc::clone(credential);
     let run = move || {
@@ -254,22 +284,22 @@ async fn run_commands(credential: &Arc<Credential>) {
             .filter(|it| it.is_command())
             .try_for_each(|it| it.run())
     };
-    if let Ok(Err(reason)) = tokio::task::spawn_blocking(run).await {
-        tracing::error!(
-            credential = credential.name(),
-            reason,
-            "cannot get a secret"
-        );
-    }
+    let ran = tokio::task::spawn_blocking(run).await;
+    let stopped = || MintError::Command("the command was given up".into());
+    ran.map_err(|_| stopped())?.map_err(MintError::Command)
 }
 
-/// Reads what has changed. Whether anything has.
-fn reread(source: &Source) -> Result<bool, String> {
-    let mut is_new = false;
+/// Reads what has changed. Gives whether anything has, and what could not be read: that one secret
+/// is half written says nothing about the others.
+fn reread(source: &Source) -> (bool, Option<String>) {
+    let (mut is_new, mut fault) = (false, None);
     for secret in secrets(source).iter().filter(|it| !it.is_command()) {
-        is_new |= secret.refresh()?;
+        match secret.refresh() {
+            Ok(changed) => is_new |= changed,
+            Err(reason) => fault = Some(reason),
+        }
     }
-    Ok(is_new)
+    (is_new, fault)
 }
 
 /// After which part of its life a token is renewed: the given percentage, less some jitter.
