@@ -87,23 +87,24 @@ impl Default for Cell {
 impl Cell {
     /// Publishes the outcome of an attempt to all who read or wait.
     pub fn publish(&self, outcome: Result<Token, Failure>) {
-        let state = match outcome {
-            Ok(token) => State {
+        match outcome {
+            Ok(token) => self.state.store(Arc::new(State {
                 token: Some(Arc::new(token)),
                 failure: None,
-            },
-            Err(failure) => State {
-                token: self.state.load().token.clone(),
-                failure: Some(failure),
-            },
-        };
-        self.state.store(Arc::new(state));
+            })),
+            // A token that a worker forgets at this very moment must not come back.
+            Err(failure) => drop(self.state.rcu(|state| State {
+                token: state.token.clone(),
+                failure: Some(failure.clone()),
+            })),
+        }
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// A target has refused this header value. Forgets the token that it is made of, and no newer
-    /// one: of all the requests that were under way with it, the first has it renewed.
+    /// one: of all the requests that were under way with it, the first has it renewed. Where the
+    /// last attempt to renew it failed, the next one still waits for its time.
     pub fn refuse(&self, value: &HeaderValue, now: Moment) -> Refused {
         let is_it = |token: &Arc<Token>| token.value.as_bytes() == value.as_bytes();
         let mut refused = Refused::Replaced;
@@ -116,7 +117,7 @@ impl Cell {
                 refused = Refused::Forgotten;
                 Arc::new(State {
                     token: None,
-                    failure: None,
+                    failure: state.failure.clone(),
                 })
             }
             _ => {
@@ -147,6 +148,13 @@ impl Cell {
         self.state.load_full()
     }
 
+    /// Whether there is no token, not even one that has ended: the last one was forgotten, or
+    /// there was none yet.
+    #[must_use]
+    pub fn has_no_token(&self) -> bool {
+        self.state.load().token.is_none()
+    }
+
     /// A worker's own view.
     #[must_use]
     pub fn view(&self) -> View {
@@ -156,8 +164,7 @@ impl Cell {
         }
     }
 
-    /// Whether no token and no failure is known: the last token was forgotten, or there was none
-    /// yet.
+    /// Whether no token and no failure is known, so that the next token is due now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let state = self.state.load();

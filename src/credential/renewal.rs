@@ -36,7 +36,7 @@ pub async fn keep(credential: Arc<Credential>, tools: Tools) {
     let mut memory = Memory::default();
     let mut patience = Patience::default();
     loop {
-        if credential.cell.is_empty() {
+        if credential.cell.has_no_token() {
             // Refused by the target: it is not to be refreshed but to be replaced.
             memory.forget();
         }
