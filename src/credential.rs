@@ -80,6 +80,8 @@ pub struct Minted {
 pub struct Memory {
     live: Option<(String, Moment)>,
     refresh_token: Option<String>,
+    /// The refresh token to begin with, as it was at the last attempt.
+    given: Option<String>,
     /// How many seconds the endpoint's clock is ahead of ours.
     offset: i64,
 }
@@ -93,6 +95,21 @@ impl Memory {
     /// The live token is dead after all.
     fn forget(&mut self) {
         self.live = None;
+    }
+
+    /// The refresh token for the next attempt: the one that came last, unless another one was
+    /// given to begin with since.
+    fn refresh_token(&mut self, given: Option<String>) -> Option<String> {
+        if self.given != given {
+            self.refresh_token = None;
+            self.given = given;
+        }
+        self.refresh_token.clone().or_else(|| self.given.clone())
+    }
+
+    /// The refresh token that came last is of no use any more.
+    fn forget_refresh_token(&mut self) {
+        self.refresh_token = None;
     }
 
     fn learn(&mut self, offset: Option<i64>) {

@@ -176,10 +176,12 @@ impl Patience {
     }
 }
 
+/// Whether a refusal may count against the account: any that is not about the path or the time it
+/// took to come.
 fn is_final(status: StatusCode) -> bool {
-    matches!(
+    !matches!(
         status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        StatusCode::NOT_FOUND | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY
     )
 }
 

@@ -3,7 +3,9 @@
 //! Minutes pass by a manual clock. What a test waits for it looks for until it is there.
 
 mod answers;
+mod outages;
 mod renewal;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
