@@ -113,9 +113,9 @@ impl Memory {
     }
 
     fn learn(&mut self, offset: Option<i64>) {
-        if let Some(offset) = offset
-            && offset != self.offset
-        {
+        let Some(offset) = offset else { return };
+        // Whole seconds come out one more or one less from one answer to the next.
+        if offset == 0 && self.offset != 0 || offset.abs_diff(self.offset) > 1 {
             tracing::warn!(
                 seconds = offset,
                 "the clock of the token endpoint is ahead of this machine's by so much; assertions are dated by it"

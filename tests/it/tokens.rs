@@ -3,6 +3,7 @@
 //! Minutes pass by a manual clock. What a test waits for it looks for until it is there.
 
 mod answers;
+mod assertions;
 mod outages;
 mod renewal;
 mod secrets;
