@@ -209,6 +209,18 @@ pub struct Unavailable {
     pub retry_after: Duration,
 }
 
+/// What a request was sent again with.
+#[derive(Debug)]
+pub enum Trial {
+    /// A token signed for it alone.
+    Signed {
+        /// Whether with the next key.
+        is_next: bool,
+    },
+    /// The next token of all requests.
+    Renewed(HeaderValue),
+}
+
 /// A credential in service, shared by all threads.
 #[derive(Debug)]
 pub struct Credential {
@@ -272,20 +284,52 @@ impl Credential {
         copy: Repeatable<B>,
         view: &RefCell<View>,
         patience: Duration,
-    ) -> Option<Authorized<B>> {
-        if self.config.each_request {
-            return None;
-        }
+    ) -> Option<(Authorized<B>, Trial)> {
         let header = &self.config.placement.header;
-        let refused = self.cell.refuse(copy.credential(header)?, self.clock.now());
-        match (refused, &self.config.source) {
-            (Refused::TooSoon, _) => return None,
-            // Perhaps the target has changed over to the next key.
-            (Refused::Forgotten, Source::SelfSigned(source)) => drop(source.keys.change_over()),
-            (Refused::Forgotten | Refused::Replaced, _) => {}
+        if self.config.each_request {
+            let source = self.self_signed()?;
+            let is_next = source.keys.other(self.clock.now())?;
+            let signed = source.sign_with(is_next, self.clock.now(), 0, &[]).ok()?;
+            let value = self.config.placement.value(&signed.token).ok()?;
+            return Some((copy.authorize(header, value), Trial::Signed { is_next }));
+        }
+        let refused = copy.credential(header)?;
+        match self.cell.refuse(refused, self.clock.now()) {
+            Refused::Forgotten | Refused::Replaced => {}
+            Refused::TooSoon if self.give_up_trial(refused) => {}
+            Refused::TooSoon => return None,
         }
         let value = self.current(view, patience).await.ok()?;
-        Some(copy.authorize(header, value))
+        Some((copy.authorize(header, value.clone()), Trial::Renewed(value)))
+    }
+
+    /// What the target said to a request that was sent again: it decides about a key on trial.
+    pub fn hear(&self, trial: &Trial, status: StatusCode) {
+        let is_refused = status == StatusCode::UNAUTHORIZED;
+        match (trial, self.self_signed()) {
+            (Trial::Signed { is_next }, Some(source)) if !is_refused => {
+                source.keys.take(*is_next, self.clock.now());
+            }
+            (Trial::Renewed(value), _) if is_refused => drop(self.give_up_trial(value)),
+            (Trial::Renewed(_), Some(source)) => source.keys.stay(),
+            (Trial::Signed { .. } | Trial::Renewed(_), _) => {}
+        }
+    }
+
+    /// Goes back to the key before, if the refused token was made with one on trial.
+    fn give_up_trial(&self, refused: &HeaderValue) -> bool {
+        let was_trial = self.self_signed().is_some_and(|it| it.keys.go_back());
+        if was_trial {
+            self.cell.forget(refused);
+        }
+        was_trial
+    }
+
+    fn self_signed(&self) -> Option<&SelfSigned> {
+        match &self.config.source {
+            Source::SelfSigned(source) => Some(source),
+            Source::Exchange(_) | Source::Login(_) | Source::Static(_) => None,
+        }
     }
 
     /// A header value that is good now.

@@ -39,6 +39,8 @@ pub struct State {
     pub token: Option<Arc<Token>>,
     /// What went wrong since.
     pub failure: Option<Failure>,
+    /// Whether a target has refused the last token, and it is not known yet how to go on.
+    pub is_refused: bool,
 }
 
 impl State {
@@ -91,11 +93,13 @@ impl Cell {
             Ok(token) => self.state.store(Arc::new(State {
                 token: Some(Arc::new(token)),
                 failure: None,
+                is_refused: false,
             })),
             // A token that a worker forgets at this very moment must not come back.
             Err(failure) => drop(self.state.rcu(|state| State {
                 token: state.token.clone(),
                 failure: Some(failure.clone()),
+                is_refused: false,
             })),
         }
         self.attempts
@@ -118,6 +122,7 @@ impl Cell {
                 Arc::new(State {
                     token: None,
                     failure: state.failure.clone(),
+                    is_refused: true,
                 })
             }
             _ => {
@@ -129,6 +134,15 @@ impl Cell {
             self.wanted.notify_one();
         }
         refused
+    }
+
+    /// Forgets the token that this header value is made of, however new it is: it was a try.
+    pub fn forget(&self, value: &HeaderValue) {
+        self.state.rcu(|state| match &state.token {
+            Some(token) if token.value.as_bytes() == value.as_bytes() => Arc::default(),
+            _ => Arc::clone(state),
+        });
+        self.wanted.notify_one();
     }
 
     /// Has the next token got now, whatever the present one is worth.
@@ -146,13 +160,6 @@ impl Cell {
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         self.state.load_full()
-    }
-
-    /// Whether there is no token, not even one that has ended: the last one was forgotten, or
-    /// there was none yet.
-    #[must_use]
-    pub fn has_no_token(&self) -> bool {
-        self.state.load().token.is_none()
     }
 
     /// A worker's own view.

@@ -36,9 +36,13 @@ pub async fn keep(credential: Arc<Credential>, tools: Tools) {
     let mut memory = Memory::default();
     let mut patience = Patience::default();
     loop {
-        if credential.cell.has_no_token() {
-            // Refused by the target: it is not to be refreshed but to be replaced.
+        if credential.cell.state().is_refused {
+            // It is not to be refreshed but to be replaced.
             memory.forget();
+            if let Source::SelfSigned(source) = &credential.config.source {
+                // Perhaps the target has changed over to the next key.
+                source.keys.try_other();
+            }
         }
         let outcome = match run_commands(&credential).await {
             Ok(()) => credential.mint(&mut memory, &tools).await,

@@ -5,6 +5,7 @@
 mod answers;
 mod assertions;
 mod outages;
+mod refused;
 mod renewal;
 mod secrets;
 
