@@ -8,6 +8,7 @@ mod outages;
 mod refused;
 mod renewal;
 mod secrets;
+mod vendors;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
