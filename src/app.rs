@@ -198,9 +198,7 @@ fn control(
         spawn_local(lookups.serve());
         for credential in &plan.credentials {
             spawn_local(renewal::watch(Arc::clone(credential)));
-            if !credential.is_for_each_request() {
-                spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
-            }
+            spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
         }
         // The first tokens go before the authorities, which take tens of milliseconds to read.
         tokio::task::yield_now().await;

@@ -89,6 +89,8 @@ pub struct Once {
 pub struct Memory {
     live: Option<(String, Moment)>,
     refresh_token: Option<String>,
+    /// The refresh token to begin with, as it was at the last attempt.
+    given: Option<String>,
     /// How many seconds the endpoint's clock is ahead of ours.
     offset: i64,
 }
@@ -104,10 +106,25 @@ impl Memory {
         self.live = None;
     }
 
+    /// The refresh token for the next attempt: the one that came last, unless another one was
+    /// given to begin with since.
+    fn refresh_token(&mut self, given: Option<String>) -> Option<String> {
+        if self.given != given {
+            self.refresh_token = None;
+            self.given = given;
+        }
+        self.refresh_token.clone().or_else(|| self.given.clone())
+    }
+
+    /// The refresh token that came last is of no use any more.
+    fn forget_refresh_token(&mut self) {
+        self.refresh_token = None;
+    }
+
     fn learn(&mut self, offset: Option<i64>) {
-        if let Some(offset) = offset
-            && offset != self.offset
-        {
+        let Some(offset) = offset else { return };
+        // Whole seconds come out one more or one less from one answer to the next.
+        if offset == 0 && self.offset != 0 || offset.abs_diff(self.offset) > 1 {
             tracing::warn!(
                 seconds = offset,
                 "the clock of the token endpoint is ahead of this machine's by so much; assertions are dated by it"
@@ -140,10 +157,10 @@ pub enum MintError {
     /// What came out cannot stand in a header.
     #[error("the token has characters that no header can carry")]
     NotAHeader,
-    /// A secret that is not there yet: its command has not run, or fails.
+    /// A secret that is not there yet: its command has not run.
     #[error("{0} gives nothing")]
     NoSecret(String),
-    /// The command that writes a secret fails.
+    /// A secret's command fails.
     #[error("{0}")]
     Command(String),
     /// The endpoint gave no answer.
@@ -164,6 +181,8 @@ pub enum MintError {
         status: StatusCode,
         /// What it said, with a colon before it.
         said: String,
+        /// For how long it wants to be left alone.
+        after: Option<Duration>,
     },
     /// The endpoint wants to be left alone.
     #[error("the endpoint is asked too often")]
@@ -179,6 +198,9 @@ pub enum MintError {
     /// The answer makes no sense.
     #[error(transparent)]
     Nonsense(#[from] Nonsense),
+    /// The answer was on its way for longer than the token lives.
+    #[error("the token has ended before it came")]
+    TooLate,
     /// The discovery document makes no sense.
     #[error("the discovery document is of no use: {0}")]
     Discovery(String),
@@ -194,6 +216,18 @@ pub struct Unavailable {
     pub reason: String,
     /// When asking again makes sense.
     pub retry_after: Duration,
+}
+
+/// What a request was sent again with.
+#[derive(Debug)]
+pub enum Trial {
+    /// A token signed for it alone.
+    Signed {
+        /// Whether with the next key.
+        is_next: bool,
+    },
+    /// The next token of all requests.
+    Renewed(HeaderValue),
 }
 
 /// A credential in service, shared by all threads.
@@ -259,20 +293,52 @@ impl Credential {
         copy: Repeatable<B>,
         view: &RefCell<View>,
         patience: Duration,
-    ) -> Option<Authorized<B>> {
-        if self.config.each_request {
-            return None;
-        }
+    ) -> Option<(Authorized<B>, Trial)> {
         let header = &self.config.placement.header;
-        let refused = self.cell.refuse(copy.credential(header)?, self.clock.now());
-        match (refused, &self.config.source) {
-            (Refused::TooSoon, _) => return None,
-            // Perhaps the target has changed over to the next key.
-            (Refused::Forgotten, Source::SelfSigned(source)) => drop(source.keys.change_over()),
-            (Refused::Forgotten | Refused::Replaced, _) => {}
+        if self.config.each_request {
+            let source = self.self_signed()?;
+            let is_next = source.keys.other(self.clock.now())?;
+            let signed = source.sign_with(is_next, self.clock.now(), 0, &[]).ok()?;
+            let value = self.config.placement.value(&signed.token).ok()?;
+            return Some((copy.authorize(header, value), Trial::Signed { is_next }));
+        }
+        let refused = copy.credential(header)?;
+        match self.cell.refuse(refused, self.clock.now()) {
+            Refused::Forgotten | Refused::Replaced => {}
+            Refused::TooSoon if self.give_up_trial(refused) => {}
+            Refused::TooSoon => return None,
         }
         let value = self.current(view, patience).await.ok()?;
-        Some(copy.authorize(header, value))
+        Some((copy.authorize(header, value.clone()), Trial::Renewed(value)))
+    }
+
+    /// What the target said to a request that was sent again: it decides about a key on trial.
+    pub fn hear(&self, trial: &Trial, status: StatusCode) {
+        let is_refused = status == StatusCode::UNAUTHORIZED;
+        match (trial, self.self_signed()) {
+            (Trial::Signed { is_next }, Some(source)) if !is_refused => {
+                source.keys.take(*is_next, self.clock.now());
+            }
+            (Trial::Renewed(value), _) if is_refused => drop(self.give_up_trial(value)),
+            (Trial::Renewed(_), Some(source)) => source.keys.stay(),
+            (Trial::Signed { .. } | Trial::Renewed(_), _) => {}
+        }
+    }
+
+    /// Goes back to the key before, if the refused token was made with one on trial.
+    fn give_up_trial(&self, refused: &HeaderValue) -> bool {
+        let was_trial = self.self_signed().is_some_and(|it| it.keys.go_back());
+        if was_trial {
+            self.cell.forget(refused);
+        }
+        was_trial
+    }
+
+    fn self_signed(&self) -> Option<&SelfSigned> {
+        match &self.config.source {
+            Source::SelfSigned(source) => Some(source),
+            Source::Exchange(_) | Source::Login(_) | Source::Static(_) => None,
+        }
     }
 
     /// A header value that is good now.
@@ -308,9 +374,9 @@ impl Credential {
 
     /// Gets one token for whoever asks at the command line: nothing of it is kept.
     pub async fn mint_once(self: &Arc<Self>, tools: &Tools) -> Once {
-        if let Err(reason) = renewal::commands(self).await {
+        if let Err(error) = renewal::run_commands(self).await {
             return Once {
-                outcome: Err(MintError::Command(reason)),
+                outcome: Err(error),
                 offset: 0,
             };
         }
@@ -365,13 +431,17 @@ impl Credential {
     async fn mint(&self, memory: &mut Memory, tools: &Tools) -> Result<cell::Token, MintError> {
         let minted = self.get(memory, tools).await?;
         let value = self.config.placement.value(&minted.token)?;
+        let now = self.clock.now();
+        if minted.end.reached(now) {
+            return Err(MintError::TooLate);
+        }
         let life = minted.end.left(minted.from);
         let renew_at = minted
             .from
             .after(renewal::due_after(life, self.config.renew_at));
         Ok(cell::Token {
             value,
-            minted: self.clock.now(),
+            minted: now,
             end: minted.end,
             renew_at,
         })

@@ -100,8 +100,21 @@ pub async fn dial(
     endpoint: &Endpoint,
     resolver: &Resolver,
 ) -> Result<TlsStream<TcpStream>, DialError> {
-    let config = Arc::clone(endpoint.verification.config()?);
+    endpoint.verification.config()?;
     let stream = connect(endpoint, resolver).await?;
+    secure(endpoint, stream).await
+}
+
+/// Shakes hands on an open connection.
+///
+/// # Errors
+///
+/// A [`DialError`] that says what went wrong.
+pub async fn secure(
+    endpoint: &Endpoint,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let config = Arc::clone(endpoint.verification.config()?);
     // Requests are written whole; waiting for more to send with them only adds delay.
     let _ = stream.set_nodelay(true);
     let handshake = TlsConnector::from(config).connect(endpoint.server_name.clone(), stream);
@@ -118,7 +131,12 @@ pub async fn dial(
     }
 }
 
-async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStream, DialError> {
+/// Opens a connection without TLS.
+///
+/// # Errors
+///
+/// A [`DialError`] that says why the name or its last address gave none.
+pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + endpoint.connect_timeout;
     let too_late = |_| DialError::ConnectTimeout {
         host: endpoint.host.clone(),

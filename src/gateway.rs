@@ -190,9 +190,10 @@ async fn forward(
         && let Some(copy) = sent.copy.take()
         // The rest of the body, if the answer came before it.
         && timeout(patience, copy.body().whole()).await == Ok(true)
-        && let Some(again) = credential.place_again(copy, view, patience).await
+        && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
         sent = upstream.send(again).await?;
+        credential.hear(&trial, sent.answer.status());
     }
     Ok(respond::pass(sent.answer, &method, &target.respond))
 }

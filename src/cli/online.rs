@@ -257,7 +257,7 @@ async fn show(
         return Ok(format!("{host} {verdict} (GET {path}: {status})"));
     }
     // A service that repeats what it was sent would have the token on this very screen.
-    let reason = reason(&reply).replace(&minted.token, "…");
+    let reason = reason(&reply, &minted.token);
     let what = format!("`{host}` refuses the token with {status}{reason} (GET {path})");
     let mut trouble = trouble::refused(&what, status.as_u16(), &reason, guide);
     if let Some(ahead) = ahead(&reply.headers, &tools.clock)
@@ -269,11 +269,11 @@ async fn show(
 }
 
 /// Why a target refused, in its own words: those of the body, or else those of the challenge.
-fn reason(reply: &Reply) -> String {
-    let words = said(reply);
+fn reason(reply: &Reply, token: &str) -> String {
+    let words = said(reply, &[token]);
     let challenge = || {
         let value = reply.headers.get(header::WWW_AUTHENTICATE)?.to_str().ok()?;
-        Some(harmless(value))
+        Some(harmless(value).replace(token, "…"))
     };
     let words = if words.is_empty() {
         challenge().unwrap_or_default()

@@ -12,10 +12,18 @@ use serde_json::Value;
 
 use super::call::Reply;
 
+mod json;
+
+use json::Unambiguous;
+
 /// The longest token; servers refuse headers not much longer.
 const LONGEST_TOKEN: usize = 16 * 1024;
 /// No token is taken to live longer than this, whatever it or its endpoint says.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A token that lives shorter is over before it is used, and renewing it would keep the endpoint
+/// busy.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
 /// Where in an answer things stand. Tokens are looked for in the order of the fields.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +96,7 @@ impl Places {
             .as_ref()
             .is_some_and(|pointer| !pointer.is_empty());
         match serde_json::from_slice(&reply.body) {
-            Ok(json) => Ok(json),
+            Ok(Unambiguous(json)) => Ok(json),
             Err(_) if is_needed && self.token_header.is_none() && self.token_cookie.is_none() => {
                 Err(Nonsense("the answer is not JSON"))
             }
@@ -145,8 +153,8 @@ impl Places {
             (Some(life), None) | (None, Some(life)) => life,
             (None, None) => self.default_lifetime,
         };
-        if life.is_zero() {
-            return Err(Nonsense("the token has ended before it came"));
+        if life < SHORTEST_LIFE {
+            return Err(Nonsense("the token lives for less than a second"));
         }
         Ok(life.min(LONGEST_LIFE))
     }
@@ -165,7 +173,13 @@ fn only(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Nonsen
         .to_str()
         .map_err(|_| Nonsense("the header with the token is not text"))?;
     // Some services send it as they want it back.
-    Ok(Some(text.trim().trim_start_matches("Bearer ").to_owned()))
+    let text = text.trim();
+    let bare = match text.strip_prefix("Bearer") {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix(' ').unwrap_or(text),
+        None => text,
+    };
+    Ok(Some(bare.trim().to_owned()))
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -250,9 +264,9 @@ fn claims(token: &str) -> Option<Value> {
 }
 
 /// What a refusal says, for the operator's log: the fields that standards and vendors give it, cut
-/// short, and without anything that could be a token or a secret that was sent.
+/// short, and without anything that could be a token or is one of the secrets that were sent.
 #[must_use]
-pub fn said(reply: &Reply) -> String {
+pub fn said(reply: &Reply, secrets: &[&str]) -> String {
     const FIELDS: [&str; 6] = [
         "error",
         "error_description",
@@ -275,7 +289,12 @@ pub fn said(reply: &Reply) -> String {
                 .join(", "),
             _ => continue,
         };
-        parts.push(harmless(&text));
+        let is_echo = |secret: &&str| !secret.is_empty() && text.contains(*secret);
+        parts.push(if secrets.iter().any(is_echo) {
+            "…".to_owned()
+        } else {
+            harmless(&text)
+        });
     }
     parts.retain(|part| !part.is_empty());
     parts.join(": ")

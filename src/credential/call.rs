@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
 use crate::clock::{Clock, Moment};
 use crate::dial::resolver::Resolver;
-use crate::dial::{DialError, Endpoint, dial};
+use crate::dial::{self, DialError, Endpoint};
 use crate::tls::Verification;
 use crate::url::Url;
 
@@ -148,7 +150,10 @@ pub async fn call(
         match call_one(&urls.all[index], request, line, tools).await {
             Err(error) if error.is_unreachable() => last = Some(error),
             answered => {
-                urls.first.store(index, Ordering::Relaxed);
+                // One that takes calls and does not serve them is not to be the first again.
+                let is_served = matches!(&answered, Ok(reply) if !reply.status.is_server_error());
+                let first = index + usize::from(!is_served);
+                urls.first.store(first % urls.all.len(), Ordering::Relaxed);
                 return answered;
             }
         }
@@ -162,12 +167,33 @@ async fn call_one(
     line: &Line,
     tools: &Tools,
 ) -> Result<Reply, CallError> {
-    match tokio::time::timeout(line.total, converse(url, request, line, tools)).await {
+    let is_connected = AtomicBool::new(false);
+    let conversation = converse(url, request, line, tools, &is_connected);
+    let (host, after) = (url.host.clone(), line.total);
+    match tokio::time::timeout(line.total, conversation).await {
         Ok(answered) => answered,
-        Err(_) => Err(CallError::TooSlow {
-            host: url.host.clone(),
-            after: line.total,
-        }),
+        Err(_) if is_connected.load(Ordering::Relaxed) => Err(CallError::TooSlow { host, after }),
+        Err(_) => Err(DialError::ConnectTimeout { host, after }.into()),
+    }
+}
+
+/// How long after a try to connect the next one is made beside it. What was lost while an endpoint
+/// was away is sent again by the system after 1, 3 and 7 seconds; it is to be found back sooner.
+const ANOTHER: Duration = Duration::from_millis(1500);
+
+/// Opens a connection, by several tries if the first one hangs. The first that comes to an end
+/// decides.
+async fn connect(endpoint: &Endpoint, tools: &Tools) -> Result<TcpStream, DialError> {
+    let mut tries = Vec::new();
+    loop {
+        tries.push(Box::pin(dial::connect(endpoint, &tools.resolver)));
+        let first = std::future::poll_fn(|context| {
+            let mut ready = tries.iter_mut().map(|it| it.as_mut().poll(context));
+            ready.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        if let Ok(connected) = tokio::time::timeout(ANOTHER, first).await {
+            return connected;
+        }
     }
 }
 
@@ -176,6 +202,7 @@ async fn converse(
     request: &Request<Bytes>,
     line: &Line,
     tools: &Tools,
+    is_connected: &AtomicBool,
 ) -> Result<Reply, CallError> {
     let endpoint = Endpoint {
         host: url.host.clone(),
@@ -187,7 +214,9 @@ async fn converse(
         connect_timeout: line.connect_timeout,
         tls_timeout: line.tls_timeout,
     };
-    let stream = dial(&endpoint, &tools.resolver).await?;
+    let stream = connect(&endpoint, tools).await?;
+    is_connected.store(true, Ordering::Relaxed);
+    let stream = dial::secure(&endpoint, stream).await?;
     let failed = |source| CallError::Http {
         host: url.host.clone(),
         source,

@@ -39,6 +39,8 @@ pub struct State {
     pub token: Option<Arc<Token>>,
     /// What went wrong since.
     pub failure: Option<Failure>,
+    /// Whether a target has refused the last token, and it is not known yet how to go on.
+    pub is_refused: bool,
 }
 
 impl State {
@@ -87,23 +89,26 @@ impl Default for Cell {
 impl Cell {
     /// Publishes the outcome of an attempt to all who read or wait.
     pub fn publish(&self, outcome: Result<Token, Failure>) {
-        let state = match outcome {
-            Ok(token) => State {
+        match outcome {
+            Ok(token) => self.state.store(Arc::new(State {
                 token: Some(Arc::new(token)),
                 failure: None,
-            },
-            Err(failure) => State {
-                token: self.state.load().token.clone(),
-                failure: Some(failure),
-            },
-        };
-        self.state.store(Arc::new(state));
+                is_refused: false,
+            })),
+            // A token that a worker forgets at this very moment must not come back.
+            Err(failure) => drop(self.state.rcu(|state| State {
+                token: state.token.clone(),
+                failure: Some(failure.clone()),
+                is_refused: false,
+            })),
+        }
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// A target has refused this header value. Forgets the token that it is made of, and no newer
-    /// one: of all the requests that were under way with it, the first has it renewed.
+    /// one: of all the requests that were under way with it, the first has it renewed. Where the
+    /// last attempt to renew it failed, the next one still waits for its time.
     pub fn refuse(&self, value: &HeaderValue, now: Moment) -> Refused {
         let is_it = |token: &Arc<Token>| token.value.as_bytes() == value.as_bytes();
         let mut refused = Refused::Replaced;
@@ -116,7 +121,8 @@ impl Cell {
                 refused = Refused::Forgotten;
                 Arc::new(State {
                     token: None,
-                    failure: None,
+                    failure: state.failure.clone(),
+                    is_refused: true,
                 })
             }
             _ => {
@@ -128,6 +134,15 @@ impl Cell {
             self.wanted.notify_one();
         }
         refused
+    }
+
+    /// Forgets the token that this header value is made of, however new it is: it was a try.
+    pub fn forget(&self, value: &HeaderValue) {
+        self.state.rcu(|state| match &state.token {
+            Some(token) if token.value.as_bytes() == value.as_bytes() => Arc::default(),
+            _ => Arc::clone(state),
+        });
+        self.wanted.notify_one();
     }
 
     /// Has the next token got now, whatever the present one is worth.
@@ -156,8 +171,7 @@ impl Cell {
         }
     }
 
-    /// Whether no token and no failure is known: the last token was forgotten, or there was none
-    /// yet.
+    /// Whether no token and no failure is known, so that the next token is due now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let state = self.state.load();

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::MintError;
 use super::call::{Line, Tools, Urls, call};
+use super::step::retry_after;
 use crate::clock::Moment;
 use crate::url::Url;
 
@@ -74,6 +75,7 @@ impl Discovery {
             return Err(MintError::Status {
                 status: reply.status,
                 said: " for the discovery document".into(),
+                after: retry_after(&reply.headers),
             });
         }
         let found = Arc::new(self.read(&reply.body).map_err(MintError::Discovery)?);

@@ -63,10 +63,7 @@ impl Exchange {
         let assertion = self.assert(urls, issuer, memory, tools)?;
         let secret = text(self.client_secret.as_ref())?;
         let password = text(self.password.as_ref())?;
-        let refresh_token = match &memory.refresh_token {
-            Some(token) => Some(token.clone()),
-            None => text(self.refresh_token.as_ref())?,
-        };
+        let refresh_token = memory.refresh_token(text(self.refresh_token.as_ref())?);
         let texts = [
             (Blank::Assertion, assertion.as_str()),
             (Blank::ClientSecret, secret.as_deref().unwrap_or_default()),
@@ -92,6 +89,11 @@ impl Exchange {
             Ok((brought, reply)) => Ok(memory.keep(brought, &reply)),
             Err((error, offset)) => {
                 memory.learn(offset);
+                // RFC 6749 section 5.2. Any other refusal says nothing about it.
+                if matches!(&error, MintError::Refused { said, .. } if said.contains("invalid_grant"))
+                {
+                    memory.forget_refresh_token();
+                }
                 if let TokenEndpoint::Discovered(discovery) = &self.endpoint {
                     // The endpoint may have moved.
                     discovery.forget();

@@ -40,6 +40,12 @@ impl Login {
                 Err(MintError::Refused { status, .. }) => {
                     tracing::debug!(%status, "the refresh was refused; logging in again");
                 }
+                Err(MintError::Call(error)) if !error.is_unreachable() => {
+                    // It may have been done and its answer lost, and what can be used once has
+                    // been used then: the next attempt logs in.
+                    memory.forget();
+                    return Err(error.into());
+                }
                 tried => return tried,
             }
         }

@@ -19,6 +19,9 @@ const JITTER: f64 = 5.0;
 /// How often the files of secrets are looked at. They are few, and looking costs a system call.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How often a command is run whose key signs each request.
+const RUN_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long after a refused password it is tried once more, and how long after that: directories
 /// lock an account after a few wrong passwords, and the password in our file stays as wrong as it
 /// is until somebody changes it.
@@ -27,19 +30,48 @@ const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 
 /// Keeps a credential's token fresh for as long as the task lives.
 pub async fn keep(credential: Arc<Credential>, tools: Tools) {
+    if credential.is_for_each_request() {
+        return supply(&credential).await;
+    }
     let mut memory = Memory::default();
     let mut patience = Patience::default();
     loop {
-        if credential.cell.is_empty() {
-            // Refused by the target: it is not to be refreshed but to be replaced.
+        if credential.cell.state().is_refused {
+            // It is not to be refreshed but to be replaced.
             memory.forget();
+            if let Source::SelfSigned(source) = &credential.config.source {
+                // Perhaps the target has changed over to the next key.
+                source.keys.try_other();
+            }
         }
-        run_commands(&credential).await;
-        let outcome = credential.mint(&mut memory, &tools).await;
+        let outcome = match run_commands(&credential).await {
+            Ok(()) => credential.mint(&mut memory, &tools).await,
+            Err(error) => Err(error),
+        };
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
         }
+    }
+}
+
+/// Keeps the commands' secrets fresh where the workers sign by themselves.
+async fn supply(credential: &Arc<Credential>) {
+    let mut patience = Patience::default();
+    loop {
+        let wait = match run_commands(credential).await {
+            Ok(()) => {
+                patience.succeed();
+                RUN_AGAIN
+            }
+            Err(error) => {
+                let wait = patience.fail(&error, &credential.config.source);
+                patience.report(credential.name(), &chain(&error), wait);
+                wait
+            }
+        };
+        let next = credential.clock.now().after(wait);
+        credential.clock.sleep_until(next).await;
     }
 }
 
@@ -116,7 +148,9 @@ impl Patience {
             MintError::Call(error) if error.is_unreachable() => {
                 Duration::from_secs_f64(between(1.0, 1.5))
             }
-            MintError::Throttled { after: Some(after) } => self.backoff.fail().max(*after),
+            MintError::Throttled { after } | MintError::Status { after, .. } => {
+                self.backoff.fail().max(after.unwrap_or_default())
+            }
             MintError::Refused { status, .. } if has_password(source) && is_final(*status) => {
                 self.refusals += 1;
                 if self.refusals == 1 {
@@ -146,10 +180,12 @@ impl Patience {
     }
 }
 
+/// Whether a refusal may count against the account: any that is not about the path or the time it
+/// took to come.
 fn is_final(status: StatusCode) -> bool {
-    matches!(
+    !matches!(
         status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        StatusCode::NOT_FOUND | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY
     )
 }
 
@@ -216,38 +252,30 @@ pub async fn watch(credential: Arc<Credential>) {
         tokio::time::sleep(LOOK).await;
         let looking = Arc::clone(&credential);
         let outcome = tokio::task::spawn_blocking(move || reread(&looking.config.source)).await;
-        match outcome {
-            Ok(Ok(true)) => {
-                tracing::info!(credential = credential.name(), "has a new secret");
-                reported = None;
-                credential.cell.demand();
-            }
-            Ok(Err(reason)) if reported.as_ref() != Some(&reason) => {
-                tracing::error!(
-                    credential = credential.name(),
-                    reason,
-                    "cannot read a secret that has changed; the one before stays in use"
-                );
-                reported = Some(reason);
-            }
-            Ok(Ok(false) | Err(_)) | Err(_) => {}
+        let Ok((is_new, fault)) = outcome else {
+            continue;
+        };
+        if is_new {
+            tracing::info!(credential = credential.name(), "has a new secret");
+            credential.cell.demand();
         }
+        if let Some(reason) = &fault
+            && reported != fault
+        {
+            tracing::error!(
+                credential = credential.name(),
+                reason,
+                "cannot read a secret that has changed; the one before stays in use"
+            );
+        }
+        reported = fault;
     }
 }
 
 /// Has commands run that write a secret: before each attempt, for nothing tells when they would
-/// write another one.
-async fn run_commands(credential: &Arc<Credential>) {
-    if let Err(reason) = commands(credential).await {
-        tracing::error!(
-            credential = credential.name(),
-            reason,
-            "cannot get a secret"
-        );
-    }
-}
-
-pub(super) async fn commands(credential: &Arc<Credential>) -> Result<(), String> {
+/// write another one. One that fails fails the attempt: what it wrote before is as old as the
+/// token that was made with it.
+pub(super) async fn run_commands(credential: &Arc<Credential>) -> Result<(), MintError> {
     if !secrets(&credential.config.source)
         .iter()
         .any(|it| it.is_command())
@@ -262,20 +290,28 @@ pub(super) async fn commands(credential: &Arc<Credential>) -> Result<(), String>
             .filter(|it| it.is_command())
             .try_for_each(|it| it.run())
     };
-    // A panic has been printed already.
-    tokio::task::spawn_blocking(run).await.unwrap_or(Ok(()))
+    let ran = tokio::task::spawn_blocking(run).await;
+    let stopped = || MintError::Command("the command was given up".into());
+    ran.map_err(|_| stopped())?.map_err(MintError::Command)
 }
 
-/// Reads what has changed. Whether anything has.
-fn reread(source: &Source) -> Result<bool, String> {
-    let mut is_new = false;
+/// Reads what has changed. Gives whether anything has, and what could not be read: that one secret
+/// is half written says nothing about the others.
+fn reread(source: &Source) -> (bool, Option<String>) {
+    let (mut is_new, mut fault) = (false, None);
     for secret in secrets(source).iter().filter(|it| !it.is_command()) {
-        is_new |= secret.refresh()?;
+        match secret.refresh() {
+            Ok(changed) => is_new |= changed,
+            Err(reason) => fault = Some(reason),
+        }
     }
-    Ok(is_new)
+    (is_new, fault)
 }
 
 /// After which part of its life a token is renewed: the given percentage, less some jitter.
 pub(super) fn due_after(life: Duration, percent: u32) -> Duration {
     life.mul_f64((f64::from(percent) - between(0.0, JITTER)).max(0.0) / 100.0)
 }
+
+#[cfg(test)]
+mod tests;

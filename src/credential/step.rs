@@ -71,7 +71,8 @@ impl Step {
         let reply = call(urls, &request, line, tools)
             .await
             .map_err(|error| (error.into(), None))?;
-        let judged = judge(&reply).and_then(|()| Ok(self.places.take(&reply)?));
+        let secrets: Vec<&str> = filling.texts.iter().map(|(_, text)| *text).collect();
+        let judged = judge(&reply, &secrets).and_then(|()| Ok(self.places.take(&reply)?));
         match judged {
             Ok(brought) => Ok((brought, reply)),
             Err(error) => Err((error, reply.offset)),
@@ -142,10 +143,10 @@ pub fn form_encode(text: &str) -> String {
 }
 
 /// Whether an answer is one with a token in it, and if not, what it is.
-fn judge(reply: &Reply) -> Result<(), MintError> {
+fn judge(reply: &Reply, secrets: &[&str]) -> Result<(), MintError> {
     let status = reply.status;
     let said = || {
-        let said = said(reply);
+        let said = said(reply, secrets);
         if said.is_empty() {
             String::new()
         } else {
@@ -166,13 +167,14 @@ fn judge(reply: &Reply) -> Result<(), MintError> {
         _ => Err(MintError::Status {
             status,
             said: said(),
+            after: retry_after(&reply.headers),
         }),
     }
 }
 
 /// How long an endpoint asks to be left alone, in seconds or until a date (RFC 9110 section 10.2.3);
 /// a date is counted from the answer's own.
-fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => std::time::Duration::from_secs(seconds),
@@ -186,3 +188,6 @@ fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
     };
     Some(wait.min(LONGEST_WAIT))
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,30 @@ fn a_request_that_comes_back_is_a_loop() {
     assert_eq!(prepare(back, &config).expect_err("refused"), Refusal::Loop);
     assert!(prepare(request("/acme", &[("via", "1.1 countersign-0")]), &config).is_ok());
 }
+
+#[test]
+fn a_refused_path_is_refused_however_often_it_is_encoded() {
+    let refused = RefusedPath::parse("/api/v1/auth").expect("a path");
+    for path in [
+        "/api/v1/auth",
+        "/%61pi/v1/auth/login",
+        "/%2561pi/v1/auth",
+        "/%252561pi/v1/auth",
+        "/api/v1/auth/%252e%252e/x",
+        "/api%252fv1%252fauth",
+        "/api/v1/auth.",
+        "/api/v1/auth%20/x",
+        "/API;a=b//v1/./auth",
+    ] {
+        assert!(refused.refuses(path), "{path}");
+    }
+    for path in [
+        "/api/v1/authors",
+        "/api/v1",
+        "/x/api/v1/auth",
+        "/api/v1/%61",
+        "/",
+    ] {
+        assert!(!refused.refuses(path), "{path}");
+    }
+}

@@ -16,6 +16,7 @@ mod hostile;
 mod refusals;
 mod reuse;
 mod routing;
+mod tokens;
 mod vendor;
 mod verification;
 

@@ -1,10 +1,12 @@
 //! A proxy from the text of a configuration, in this process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
 use countersign::config;
+use countersign::credential::Credential;
 use countersign::secret::store::Store;
 
 use super::folder::Folder;
@@ -33,6 +35,13 @@ impl Proxy {
             running: Some(running),
             address,
         }
+    }
+
+    /// The credential of that name, for a test that has to know when its next attempt is due.
+    pub fn credential(&self, name: &str) -> Arc<Credential> {
+        let plan = self.running.as_ref().expect("running").plan();
+        let found = plan.credentials.iter().find(|it| it.name() == name);
+        Arc::clone(found.expect("a credential"))
     }
 
     /// The address of the listener of that name.
