@@ -231,7 +231,7 @@ fn no_hostile_answer_is_taken_for_a_token_and_each_is_asked_again() {
         None => token(number, 300),
     });
     let api = Upstream::saying("");
-    let it = Setting::new(&endpoint, &api, "timeouts.total = \"2s\"");
+    let it = Setting::new(&endpoint, &api, "timeouts.total = \"1s\"");
     let mut now = START;
     for (number, (name, _)) in hostile().iter().enumerate() {
         let failure = it.failure();

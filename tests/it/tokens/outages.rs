@@ -191,6 +191,28 @@ fn an_endpoint_that_drips_or_never_answers_is_given_up_in_time_however_far_it_ha
     }
 }
 
+#[test]
+fn an_endpoint_that_takes_connections_and_shakes_no_hands_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let endpoint = Endpoint::giving(300);
+    for (extra, said) in [
+        ("timeouts.total = \"300ms\"", "did not answer within 300ms"),
+        (
+            "timeouts.tls = \"200ms\"",
+            "no TLS with `upstream.example` within 200ms",
+        ),
+    ] {
+        let api = Upstream::saying("");
+        let (folder, text) = exchange(address, &endpoint.upstream.ca_pem, &api, extra);
+        let it = Setting::of(folder, &text);
+        let reason = it.failure().reason;
+        assert!(reason.contains(said), "{reason}");
+        assert_eq!(it.get().status, 503);
+        assert!(it.failure().until.left(START) < Duration::from_secs(2));
+    }
+}
+
 /// How many calls come within a minute when every attempt fails, with callers all the while.
 fn calls_in_a_minute(endpoint: &Endpoint, extra: &str) -> usize {
     let it = Setting::new(endpoint, &Upstream::saying(""), extra);
