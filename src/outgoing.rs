@@ -134,6 +134,9 @@ impl RefusedPath {
             if segments.starts_with(&self.0) || resolved(segments).starts_with(&self.0) {
                 return true;
             }
+            if !decoded.contains(&b'%') {
+                return false;
+            }
             // Two servers in a row may each undo it once.
             let again = percent_decode(&decoded);
             if again == decoded {
