@@ -44,10 +44,18 @@ pub async fn keep(credential: Arc<Credential>, tools: Tools) {
                 source.keys.try_other();
             }
         }
+        let offset = memory.offset;
         let outcome = match run_commands(&credential).await {
             Ok(()) => credential.mint(&mut memory, &tools).await,
             Err(error) => Err(error),
         };
+        if memory.offset != offset {
+            tracing::warn!(
+                credential = credential.name(),
+                seconds = memory.offset,
+                "the token endpoint's clock is ahead of this machine's by so much; assertions are dated by it"
+            );
+        }
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
