@@ -125,10 +125,6 @@ impl Memory {
         let Some(offset) = offset else { return };
         // Whole seconds come out one more or one less from one answer to the next.
         if offset == 0 && self.offset != 0 || offset.abs_diff(self.offset) > 1 {
-            tracing::warn!(
-                seconds = offset,
-                "the clock of the token endpoint is ahead of this machine's by so much; assertions are dated by it"
-            );
             self.offset = offset;
         }
     }
@@ -198,7 +194,7 @@ pub enum MintError {
     /// The answer makes no sense.
     #[error(transparent)]
     Nonsense(#[from] Nonsense),
-    /// The answer was on its way for longer than the token lives.
+    /// The token was over before it could be used.
     #[error("the token has ended before it came")]
     TooLate,
     /// The discovery document makes no sense.
@@ -320,14 +316,16 @@ impl Credential {
                 source.keys.take(*is_next, self.clock.now());
             }
             (Trial::Renewed(value), _) if is_refused => drop(self.give_up_trial(value)),
-            (Trial::Renewed(_), Some(source)) => source.keys.stay(),
+            (Trial::Renewed(value), Some(source)) if self.cell.has(value) => source.keys.stay(),
             (Trial::Signed { .. } | Trial::Renewed(_), _) => {}
         }
     }
 
     /// Goes back to the key before, if the refused token was made with one on trial.
     fn give_up_trial(&self, refused: &HeaderValue) -> bool {
-        let was_trial = self.self_signed().is_some_and(|it| it.keys.go_back());
+        // What an older token met says nothing about the key that has made the present one.
+        let was_trial =
+            self.cell.has(refused) && self.self_signed().is_some_and(|it| it.keys.go_back());
         if was_trial {
             self.cell.forget(refused);
         }

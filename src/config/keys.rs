@@ -574,9 +574,15 @@ pub static EXCHANGE: Section = Section {
         ),
         default(
             "client-authentication",
-            Kind::Word(&["none", "basic", "post", "private-key-jwt"]),
+            Kind::Word(&[
+                "none",
+                "basic",
+                "basic-unencoded",
+                "post",
+                "private-key-jwt",
+            ]),
             r#""none""#,
-            "how the client shows who it is; `private-key-jwt` sends the assertion, whatever it is signed with",
+            "how the client shows who it is; `basic` encodes id and secret as RFC 6749 asks for, `basic-unencoded` sends them as they are; `private-key-jwt` sends the assertion, whatever it is signed with",
         ),
         optional("client-id", Kind::Identifier, "the client's id"),
         optional("client-secret", Kind::Secret, "the client's secret"),

@@ -254,6 +254,18 @@ fn own_life(token: &str, now: u64) -> Result<Option<Duration>, Nonsense> {
     }))
 }
 
+/// How long a token still lives at `now` by its own `exp`, if it is a JWT that has one: for a token
+/// that has stood somewhere, nobody knows for how long.
+pub(super) fn time_left(token: &str, now: u64) -> Option<Duration> {
+    let expires = claims(token)?.get("exp")?.as_f64()?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds since 1970 are exact in an f64"
+    )]
+    let left = (expires - now as f64).clamp(0.0, LONGEST_LIFE.as_secs_f64());
+    Some(Duration::from_secs_f64(left))
+}
+
 fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);

@@ -178,7 +178,8 @@ async fn call_one(
 }
 
 /// How long after a try to connect the next one is made beside it. What was lost while an endpoint
-/// was away is sent again by the system after 1, 3 and 7 seconds; it is to be found back sooner.
+/// was away is sent again by the system ever more rarely, by kernels before 6.5 after 1, 3 and 7
+/// seconds; it is to be found back sooner.
 const ANOTHER: Duration = Duration::from_millis(1500);
 
 /// Opens a connection, by several tries if the first one hangs. The first that comes to an end

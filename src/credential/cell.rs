@@ -136,6 +136,14 @@ impl Cell {
         refused
     }
 
+    /// Whether the present token is the one that this header value is made of.
+    #[must_use]
+    pub fn has(&self, value: &HeaderValue) -> bool {
+        let state = self.state.load();
+        let token = state.token.as_ref();
+        token.is_some_and(|it| it.value.as_bytes() == value.as_bytes())
+    }
+
     /// Forgets the token that this header value is made of, however new it is: it was a try.
     pub fn forget(&self, value: &HeaderValue) {
         self.state.rcu(|state| match &state.token {

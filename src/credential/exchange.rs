@@ -79,8 +79,15 @@ impl Exchange {
             expires: now,
             texts: &texts,
         };
-        let basic = (self.step.authorization == Authorization::Basic)
-            .then(|| basic(&self.client_id, secret.as_deref().unwrap_or_default()));
+        let secret_text = secret.as_deref().unwrap_or_default();
+        let basic = match self.step.authorization {
+            Authorization::Basic => Some(basic(
+                &form_encode(&self.client_id),
+                &form_encode(secret_text),
+            )),
+            Authorization::BasicUnencoded => Some(basic(&self.client_id, secret_text)),
+            Authorization::Nothing | Authorization::Live => None,
+        };
         match self
             .step
             .take(urls, &filling, basic, &self.line, tools)
@@ -148,8 +155,9 @@ pub(super) fn text(material: Option<&Material<Secret>>) -> Result<Option<String>
         .ok_or_else(no_secret)
 }
 
-/// Client id and secret are form-encoded before they are joined (RFC 6749 section 2.3.1).
+/// Client id and secret in one header, each encoded before they are joined where that is asked for
+/// (RFC 6749 section 2.3.1).
 fn basic(id: &str, secret: &str) -> HeaderValue {
-    let pair = format!("{}:{}", form_encode(id), form_encode(secret));
+    let pair = format!("{id}:{secret}");
     HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).expect("base64 is ASCII")
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::answer::time_left;
 use super::{MintError, Minted};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -17,18 +18,19 @@ pub struct Static {
 }
 
 impl Static {
-    /// Takes what is there.
+    /// Takes what is there. A JWT is used no longer than it says itself.
     ///
     /// # Errors
     ///
     /// [`MintError::NoSecret`] if there is nothing, or nothing that is text.
     pub fn mint(&self, clock: &Clock) -> Result<Minted, MintError> {
         let token = super::exchange::text(Some(&self.token))?.unwrap_or_default();
-        let now = clock.now();
+        let (token, now) = (token.trim(), clock.now());
+        let left = time_left(token, now.unix()).unwrap_or(self.lifetime);
         Ok(Minted {
-            token: token.trim().to_owned(),
+            token: token.to_owned(),
             from: now,
-            end: now.after(self.lifetime),
+            end: now.after(left.min(self.lifetime)),
         })
     }
 }

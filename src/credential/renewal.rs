@@ -7,7 +7,9 @@ use http::StatusCode;
 
 use super::call::Tools;
 use super::cell::{Failure, Token};
-use super::{Credential, Memory, MintError, Source, chain};
+use super::{Credential, Memory, MintError, RETRY, Source, chain};
+use tokio::task::spawn_local;
+
 use crate::backoff::{Backoff, between};
 use crate::clock::Moment;
 use crate::secret::material::Material;
@@ -28,8 +30,20 @@ const RUN_AGAIN: Duration = Duration::from_secs(60);
 const SECOND_TRY: Duration = Duration::from_secs(60);
 const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 
-/// Keeps a credential's token fresh for as long as the task lives.
+/// Keeps a credential's token fresh, whatever happens: should an attempt panic, the next one comes
+/// as after any other failure.
 pub async fn keep(credential: Arc<Credential>, tools: Tools) {
+    loop {
+        let kept = spawn_local(renew(Arc::clone(&credential), tools.clone()));
+        let Err(panic) = kept.await else { return };
+        let name = credential.name();
+        tracing::error!(credential = name, %panic, "renewing broke; it begins anew");
+        let again = credential.clock.now().after(RETRY);
+        credential.clock.sleep_until(again).await;
+    }
+}
+
+async fn renew(credential: Arc<Credential>, tools: Tools) {
     if credential.is_for_each_request() {
         return supply(&credential).await;
     }
@@ -44,10 +58,18 @@ pub async fn keep(credential: Arc<Credential>, tools: Tools) {
                 source.keys.try_other();
             }
         }
+        let offset = memory.offset;
         let outcome = match run_commands(&credential).await {
             Ok(()) => credential.mint(&mut memory, &tools).await,
             Err(error) => Err(error),
         };
+        if memory.offset != offset {
+            tracing::warn!(
+                credential = credential.name(),
+                seconds = memory.offset,
+                "the token endpoint's clock is ahead of this machine's by so much; assertions are dated by it"
+            );
+        }
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
@@ -166,6 +188,8 @@ impl Patience {
                 }
                 self.backoff.fail()
             }
+            // A page that asks for the password again is a refusal that calls itself a success.
+            MintError::Nonsense(_) if has_password(source) => self.backoff.fail().max(SECOND_TRY),
             _ => self.backoff.fail(),
         }
     }

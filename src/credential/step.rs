@@ -31,6 +31,8 @@ pub enum Authorization {
     Nothing,
     /// Client id and secret (RFC 6749 section 2.3.1).
     Basic,
+    /// The same without the encoding that the RFC asks for, which not every service undoes.
+    BasicUnencoded,
     /// The live token.
     Live,
 }

@@ -200,6 +200,7 @@ fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
         headers: headers(reader),
         authorization: match reader.word("client-authentication")?.value.as_str() {
             "basic" => Authorization::Basic,
+            "basic-unencoded" => Authorization::BasicUnencoded,
             _ => Authorization::Nothing,
         },
         places: places(reader)?,
@@ -404,7 +405,7 @@ fn parameters(
             add("client_assertion_type", text(JWT_BEARER_CLIENT));
             add("client_assertion", Template::Blank(Blank::Assertion));
         }
-        "post" | "basic" => {
+        "post" | "basic" | "basic-unencoded" => {
             needs(reader, "client-id", &shown);
             needs(reader, "client-secret", &shown);
             if authentication == "post" {

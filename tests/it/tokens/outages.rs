@@ -85,41 +85,76 @@ fn serve(listener: TcpListener, endpoint: &Endpoint) {
 fn an_endpoint_whose_connections_hang_is_found_back_in_two_seconds_too() {
     let endpoint = Endpoint::giving(300);
     let api = Upstream::saying("");
-    // A queue with room for one, and one in it: the system drops whoever knocks.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let listener = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind("127.0.0.1:0".parse().expect("an address"))
-            .expect("a port");
-        socket
-            .listen(0)
-            .expect("it listens")
-            .into_std()
-            .expect("a socket")
-    });
+    let listener = runtime.block_on(full());
     let address = listener.local_addr().expect("an address");
     let first = std::net::TcpStream::connect(address).expect("room for one");
     let (folder, text) = exchange(address, &endpoint.upstream.ca_pem, &api, "");
     let proxy = Proxy::start(&folder, &text);
-    let start = Instant::now();
-    // It has to hang for so long that the system has all but given up, and there is nothing that
-    // would tell.
-    super::pause(Duration::from_millis(3300));
+    wait_until("several tries side by side", || knocking(address) >= 3);
     assert_eq!(endpoint.calls(), 0);
+    let back = Instant::now();
     drop(first);
     listener.set_nonblocking(false).expect("a socket");
     serve(listener, &endpoint);
     wait_until("service", || endpoint.calls() > 0);
     assert!(
-        start.elapsed() < Duration::from_millis(5300),
+        back.elapsed() < Duration::from_secs(2),
         "{:?}",
-        start.elapsed()
+        back.elapsed()
     );
     drop(proxy);
+}
+
+/// How many connections to an address are waiting to be opened.
+fn knocking(address: std::net::SocketAddr) -> usize {
+    let port = format!(":{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let lines = table
+        .lines()
+        .map(|it| it.split_whitespace().collect::<Vec<_>>());
+    // The remote address, and SYN_SENT.
+    lines
+        .filter(|it| it[2].ends_with(&port) && it[3] == "02")
+        .count()
+}
+
+#[test]
+fn connections_that_hang_do_not_count_as_answers_however_short_a_call_may_be() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener = runtime.block_on(full());
+    let address = listener.local_addr().expect("an address");
+    let _first = std::net::TcpStream::connect(address).expect("room for one");
+    let endpoint = Endpoint::giving(300);
+    let extra = "timeouts.total = \"50ms\"";
+    let (folder, text) = exchange(
+        address,
+        &endpoint.upstream.ca_pem,
+        &Upstream::saying(""),
+        extra,
+    );
+    let it = Setting::of(folder, &text);
+    let mut now = START;
+    for _ in 0..10 {
+        let failure = it.failure();
+        assert!(failure.until.left(now) <= Duration::from_secs(2));
+        (now, _) = it.next_attempt(&failure, now);
+    }
+}
+
+/// A listener with a queue that one connection fills: the system drops whoever knocks then.
+async fn full() -> TcpListener {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("a port");
+    let listener = socket.listen(0).expect("it listens");
+    listener.into_std().expect("a socket")
 }
 
 #[test]
@@ -188,6 +223,28 @@ fn an_endpoint_that_drips_or_never_answers_is_given_up_in_time_however_far_it_ha
         let failure = it.failure();
         assert!(it.next_attempt(&failure, START).1);
         assert_eq!(it.get().status, 200);
+    }
+}
+
+#[test]
+fn an_endpoint_that_takes_connections_and_shakes_no_hands_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let endpoint = Endpoint::giving(300);
+    for (extra, said) in [
+        ("timeouts.total = \"300ms\"", "did not answer within 300ms"),
+        (
+            "timeouts.tls = \"200ms\"",
+            "no TLS with `upstream.example` within 200ms",
+        ),
+    ] {
+        let api = Upstream::saying("");
+        let (folder, text) = exchange(address, &endpoint.upstream.ca_pem, &api, extra);
+        let it = Setting::of(folder, &text);
+        let reason = it.failure().reason;
+        assert!(reason.contains(said), "{reason}");
+        assert_eq!(it.get().status, 503);
+        assert!(it.failure().until.left(START) < Duration::from_secs(2));
     }
 }
 

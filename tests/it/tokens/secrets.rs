@@ -96,6 +96,23 @@ fn a_token_in_a_file_is_read_again_when_the_file_changes() {
 }
 
 #[test]
+fn a_standing_jwt_is_used_no_longer_than_it_says() {
+    let now = super::START.wall.as_secs();
+    let jwt = |exp: u64| super::unsigned(&serde_json::json!({ "iat": now - 5000, "exp": exp }));
+    let api = Upstream::saying("");
+    let folder = Folder::new();
+    folder.write("token", jwt(now + 20));
+    let it = standing(folder, &api, "{ file = \"token\" }");
+    assert_eq!(it.token().end, super::START.after(Duration::from_secs(20)));
+    assert_eq!(it.get().status, 200);
+    it.pass(20.0);
+    assert_eq!(it.get().code(), "credential-unavailable");
+    it.folder.write("token", jwt(now + 5000));
+    wait_until("the next one", || it.get().status == 200);
+    assert_eq!(seen(&api), [jwt(now + 20), jwt(now + 5000)]);
+}
+
+#[test]
 fn a_token_from_a_command_is_asked_for_again_and_ends_when_the_command_fails() {
     let api = Upstream::saying("");
     let folder = Folder::new();
