@@ -48,8 +48,8 @@ pub(super) fn changes(reader: &Reader<'_>, name: &str) -> Changes {
     reader.table(name, read).unwrap_or_default()
 }
 
-/// Whether a header is one that the proxy itself answers for: the request's framing, its way, and
-/// the credential, which has `placement`.
+/// Whether a header is one that the proxy itself answers for: those of a message's framing and of
+/// its way. The one that carries the credential is [`note_doubled`]'s.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
     crate::headers::is_hop_by_hop(name)
         || [

@@ -37,69 +37,83 @@ pub(super) fn read(
     around: &Around<'_>,
 ) -> Vec<Read> {
     if !reader.has("routes") {
-        let rule = Rule {
-            path: format!("/{}", name.value),
-            ..Rule::default()
-        };
-        let mut route = config.cloned();
-        if let Some(route) = &mut route {
-            route.outgoing.strip = rule.path.len();
-        }
-        return vec![Read {
-            rule,
-            route,
-            at: name.at.clone(),
-            target_name: name.value.clone(),
-            with: None,
-        }];
+        return vec![of_own_name(name, config)];
     }
     // Of another kind: noted already.
     let is_list = reader
         .node("routes")
         .is_some_and(|it| matches!(it.value, Value::List(_)));
     let routes = reader.tables("routes", |it| {
-        let rule = rule(it, around)?;
-        let passes_slashes = it.word("encoded-slash")?.value == "pass";
-        let mut route = config.cloned();
-        if let Some(route) = &mut route {
-            route.outgoing.strip = if it.boolean("strip") {
-                rule.path.len()
-            } else {
-                0
-            };
-            route.outgoing.encoded_slash = passes_slashes;
+        let read = read_one(it, name, config, credential, around)?;
+        if let Some(route) = read.route.as_ref().filter(|_| read.with.is_some()) {
+            note_doubled(
+                reader,
+                &route.outgoing.set,
+                route.outgoing.placement.as_ref(),
+            );
         }
-        let variant = if it.has("with") {
-            Some(with(it, credential, around)?)
-        } else {
-            None
-        };
-        if let (Some(route), Some(variant)) = (&mut route, &variant) {
-            note_doubled(reader, &route.outgoing.set, Some(&variant.header));
-            route.credential = Some(variant.index);
-            route.outgoing.placement = Some(variant.header.clone());
-        }
-        let at = it.at().clone();
-        Some(Read {
-            rule,
-            route,
-            at,
-            target_name: name.value.clone(),
-            with: variant.map(|it| it.shown),
-        })
+        Some(read)
     });
     if routes.is_empty() && is_list {
         let message = format!(
             "target `{}` has no routes, so nothing ever goes there",
             name.value
         );
-        reader.problems().warn(
-            &name.at,
-            message,
-            "leave `routes` out for the path of its own name",
-        );
+        let help = "leave `routes` out for the path of its own name";
+        reader.problems().warn(&name.at, message, help);
     }
     routes.into_iter().flatten().collect()
+}
+
+/// The route of a target that lists none.
+fn of_own_name(name: &Given<String>, config: Option<&plan::Route>) -> Read {
+    let rule = Rule {
+        path: format!("/{}", name.value),
+        ..Rule::default()
+    };
+    let mut route = config.cloned();
+    if let Some(route) = &mut route {
+        route.outgoing.strip = rule.path.len();
+    }
+    Read {
+        rule,
+        route,
+        at: name.at.clone(),
+        target_name: name.value.clone(),
+        with: None,
+    }
+}
+
+fn read_one(
+    reader: &Reader<'_>,
+    name: &Given<String>,
+    config: Option<&plan::Route>,
+    credential: Result<Option<&credentials::Read>, Misnamed>,
+    around: &Around<'_>,
+) -> Option<Read> {
+    let rule = rule(reader, around)?;
+    let passes_slashes = reader.word("encoded-slash")?.value == "pass";
+    let strips = reader.boolean("strip");
+    let variant = match reader.has("with") {
+        true => Some(with(reader, credential, around)?),
+        false => None,
+    };
+    let mut route = config.cloned();
+    if let Some(route) = &mut route {
+        route.outgoing.strip = if strips { rule.path.len() } else { 0 };
+        route.outgoing.encoded_slash = passes_slashes;
+        if let Some(variant) = &variant {
+            route.credential = Some(variant.index);
+            route.outgoing.placement = Some(variant.header.clone());
+        }
+    }
+    Some(Read {
+        rule,
+        route,
+        at: reader.at().clone(),
+        target_name: name.value.clone(),
+        with: variant.map(|it| it.shown),
+    })
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
