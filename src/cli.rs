@@ -260,11 +260,9 @@ fn command(given: Given) -> Result<Command, String> {
         }
         ["keygen"] => {
             given.only(&["public-of", "jwk"])?;
+            let jwk = given.has("jwk");
             match given.public_of {
-                Some(file) => Ok(Command::PublicOf {
-                    file,
-                    jwk: given.options.contains(&"jwk"),
-                }),
+                Some(file) => Ok(Command::PublicOf { file, jwk }),
                 None => Err(format!("keygen for which preset? {}", keygen::choices())),
             }
         }

@@ -10,26 +10,29 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
-use crate::router::{Rule, Table as Routes};
-use crate::{body, normalize, plan, telemetry, worker};
+use crate::{body, normalize, telemetry, worker};
 
+mod connections;
 pub mod credentials;
+mod headers;
 pub mod keys;
+mod kind;
 pub mod listeners;
 pub mod preset;
 pub mod problem;
 pub mod read;
-
+mod reference;
+pub mod routes;
 pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
 
-use crate::secret::store::{Modes, Reference, Store};
+use crate::secret::store::{Modes, Store};
 use preset::{Guide, Known};
-use problem::{Problems, Source, Span};
+use problem::{Problems, Source};
 use read::Reader;
-use tree::{Node, Text, Value};
+use tree::Value;
 
 /// What there is to say of a configuration that can be used.
 #[derive(Debug)]
@@ -153,7 +156,7 @@ fn read_root(
     };
     let (workers, log) = (workers(reader), log(reader));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
-    let routes = routes(&targets, listeners.len(), problems)?;
+    let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let guides = credentials
         .iter()
@@ -232,85 +235,3 @@ fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
         })
     })?
 }
-
-/// Puts the routes of all targets into one table.
-fn routes(
-    targets: &[targets::Read],
-    listeners: usize,
-    problems: &Problems,
-) -> Option<Routes<plan::Route>> {
-    let routes = || targets.iter().flat_map(|target| &target.routes);
-    let places: Vec<(&Rule, &Span, &str)> = routes()
-        .map(|route| (&route.rule, &route.at, route.target_name.as_str()))
-        .collect();
-    let rules = routes()
-        .map(|route| (route.rule.clone(), route.route.clone()))
-        .collect();
-    let rules: Vec<(Rule, Option<plan::Route>)> = rules;
-    match Routes::build(rules, listeners) {
-        Ok(table) => table.try_map(|route| route),
-        Err(hidden) => {
-            for hidden in hidden {
-                let (rule, at, target) = places[hidden.rule];
-                let (other, other_at, other_target) = places[hidden.by];
-                let message = format!(
-                    "no request can take this route of target `{target}`: the one of target `{other_target}` at {other_at} takes them all"
-                );
-                let help = if targets::is_same(rule, other) {
-                    "the two are equal; tell them apart by path, host, listener, methods or headers"
-                } else {
-                    "routes are tried in this order: a listener named, an exact host, a suffix, the longest path, methods named, most headers, the place in the file"
-                };
-                problems.fault(at, message, help);
-            }
-            None
-        }
-    }
-}
-
-/// An identifier: a text that stands in the configuration itself, or one that is referred to.
-fn identifier(place: &str, node: &Node, context: &Context<'_>) -> Option<Text> {
-    let fault = |message: String, help: &str| {
-        let message = format!("{place}: {message}");
-        context.problems.fault(&node.at, message, help);
-        None
-    };
-    if let Value::Text(text) = &node.value {
-        return match text.as_literal().as_deref() {
-            Some("") => fault("this is empty".into(), ""),
-            _ => Some(text.clone()),
-        };
-    }
-    if !matches!(node.value, Value::Table(_)) {
-        let message = format!("text in quotes wanted, {} found", node.value.kind());
-        return fault(message, "or refer to it: { file = \"…\" }");
-    }
-    let reference = preset::reference(place, node, context.problems)?;
-    if let Reference::Command(_) = reference {
-        let help = "write the text itself, or refer to a file";
-        return fault("a command is only for secrets".into(), help);
-    }
-    let resolved = match context.store.resolve(&reference, context.folder, None) {
-        Ok(resolved) => resolved,
-        Err(error) => return fault(error.message, &error.help),
-    };
-    let wrong_file = "is it the right file? An identifier is one line of text";
-    match resolved.secret.expose_str().map(str::trim) {
-        None => fault(format!("{reference} is not text"), wrong_file),
-        Some("") => fault(format!("{reference} is empty"), ""),
-        // An identifier is put into tokens, and a private key in its place would be sent away.
-        Some(text) if text.contains("PRIVATE KEY-----") => {
-            fault(format!("{reference} is a private key"), wrong_file)
-        }
-        Some(text) if text.contains(char::is_control) => {
-            fault(format!("{reference} is more than one line"), wrong_file)
-        }
-        Some(text) => Some(Text {
-            origin: Some(reference.to_string()),
-            ..Text::literal(text)
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests;

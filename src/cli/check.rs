@@ -40,6 +40,7 @@ pub(super) fn refuse(problems: &Problems, path: &Path) -> ExitCode {
     ExitCode::from(CONFIG)
 }
 
+/// How many there are of something, in words.
 pub(super) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")

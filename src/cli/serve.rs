@@ -35,7 +35,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
 }
 
 /// Says where it listens, who can reach that, and what leads where.
-pub(super) fn announce(running: &Running) {
+fn announce(running: &Running) {
     for (name, address) in running.listeners() {
         if address.ip().is_loopback() {
             tracing::info!("listening on http://{address} (listener `{name}`): this machine only");

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::preset::{Expanded, Guide, Known, SOURCES, one_table};
+use super::kind::one_table;
+use super::preset::{Expanded, Guide, Known, SOURCES};
 use super::problem::{Problems, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Node, Table, Value, key as as_written};

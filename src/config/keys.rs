@@ -2,6 +2,9 @@
 //!
 //! The reader takes kinds and defaults from here, messages take the nearest name from here, and a
 //! test holds `proxy.toml.example` against it.
+//!
+//! The sections are a table, which reads best with one key a line however long that is: this is why
+//! `rustfmt` skips them.
 
 /// A table of the configuration.
 #[derive(Debug)]
@@ -134,323 +137,137 @@ const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'sta
 }
 
 /// The whole file.
+#[rustfmt::skip]
 pub static ROOT: Section = Section {
     path: "the file",
     keys: &[
-        optional(
-            "workers",
-            Kind::Integer(1, 256),
-            "threads that serve requests; as many as there are cores, at most 8, if left out",
-        ),
-        default(
-            "drain",
-            Kind::Duration,
-            r#""30s""#,
-            "how long requests under way may still take after SIGTERM or Ctrl-C",
-        ),
-        optional(
-            "presets",
-            Kind::Text,
-            "a folder with presets of your own, one TOML file each, beside the built-in ones",
-        ),
+        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out"),
+        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
+        optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
-        default(
-            "limits",
-            Kind::Table(&LIMITS),
-            "{}",
-            "how large a request may be",
-        ),
-        default(
-            "timeouts",
-            Kind::Table(&CLIENT_TIMEOUTS),
-            "{}",
-            "how slow a caller may be",
-        ),
-        default(
-            "secrets",
-            Kind::Table(&SECRETS),
-            "{}",
-            "how files with secrets are judged",
-        ),
-        required(
-            "listeners",
-            Kind::Named(&LISTENER),
-            "where requests come in",
-        ),
-        optional(
-            "credentials",
-            Kind::Free,
-            "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source",
-        ),
+        default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be"),
+        default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
+        default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
+        required("listeners", Kind::Named(&LISTENER), "where requests come in"),
+        optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
         required("targets", Kind::Named(&TARGET), "where requests go"),
     ],
 };
 
 /// `[log]`
+#[rustfmt::skip]
 pub static LOG: Section = Section {
     path: "log",
     keys: &[
-        default(
-            "level",
-            Kind::Word(&["error", "warn", "info", "debug", "trace"]),
-            r#""info""#,
-            "the least important messages that are still written",
-        ),
-        default(
-            "requests",
-            Kind::Boolean,
-            "false",
-            "one line for each request",
-        ),
+        default("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), r#""info""#, "the least important messages that are still written"),
+        default("requests", Kind::Boolean, "false", "one line for each request"),
     ],
 };
 
 /// `[limits]`
+#[rustfmt::skip]
 pub static LIMITS: Section = Section {
     path: "limits",
     keys: &[
-        default(
-            "head",
-            Kind::Size,
-            r#""64KiB""#,
-            "a request's line and headers together; 431 above it",
-        ),
-        default(
-            "headers",
-            Kind::Integer(8, 1000),
-            "100",
-            "headers of a request; 431 above it",
-        ),
-        default(
-            "target",
-            Kind::Size,
-            r#""8KiB""#,
-            "a request's path and query; 414 above it",
-        ),
-        optional(
-            "body",
-            Kind::Size,
-            "a request's body; 413 above it; unlimited if left out, for bodies are streamed",
-        ),
+        default("head", Kind::Size, r#""64KiB""#, "a request's line and headers together; 431 above it"),
+        default("headers", Kind::Integer(8, 1000), "100", "headers of a request; 431 above it"),
+        default("target", Kind::Size, r#""8KiB""#, "a request's path and query; 414 above it"),
+        optional("body", Kind::Size, "a request's body; 413 above it; unlimited if left out, for bodies are streamed"),
     ],
 };
 
 /// `[timeouts]`
+#[rustfmt::skip]
 pub static CLIENT_TIMEOUTS: Section = Section {
     path: "timeouts",
     keys: &[
-        default(
-            "head",
-            Kind::Timeout,
-            r#""60s""#,
-            "from the moment a connection is free until the next request's head is there in full",
-        ),
-        default(
-            "body",
-            Kind::Timeout,
-            r#""60s""#,
-            "without a byte of a request's body; 408 after it",
-        ),
+        default("head", Kind::Timeout, r#""60s""#, "from the moment a connection is free until the next request's head is there in full"),
+        default("body", Kind::Timeout, r#""60s""#, "without a byte of a request's body; 408 after it"),
     ],
 };
 
 /// `[secrets]`
+#[rustfmt::skip]
 pub static SECRETS: Section = Section {
     path: "secrets",
-    keys: &[default(
-        "modes",
-        Kind::Word(&["refuse", "warn"]),
-        r#""refuse""#,
-        "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set",
-    )],
+    keys: &[
+        default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+    ],
 };
 
 /// `[listeners.NAME]`
+#[rustfmt::skip]
 pub static LISTENER: Section = Section {
     path: "listeners.NAME",
     keys: &[
-        required(
-            "address",
-            Kind::Text,
-            "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one",
-        ),
-        optional(
-            "hosts",
-            Kind::Texts,
-            "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use",
-        ),
+        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
+        optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
     ],
 };
 
 /// `[targets.NAME]`
+#[rustfmt::skip]
 pub static TARGET: Section = Section {
     path: "targets.NAME",
     keys: &[
-        required(
-            "url",
-            Kind::Texts,
-            "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset",
-        ),
-        optional(
-            "credential",
-            Kind::Text,
-            "which credential goes on requests: a name, or `none`; if left out, the target's own name",
-        ),
-        optional(
-            "routes",
-            Kind::Tables(&ROUTE),
-            "which requests go here; if left out: `[{ path = \"/NAME\" }]`",
-        ),
-        default(
-            "refuse",
-            Kind::Texts,
-            "[]",
-            "paths that are never forwarded, whatever their spelling; added to the preset's",
-        ),
-        optional(
-            "connect",
-            Kind::Text,
-            "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name",
-        ),
-        default(
-            "client-authorization",
-            Kind::Word(&["replace", "reject", "pass"]),
-            r#""replace""#,
-            "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours",
-        ),
-        default(
-            "tls",
-            Kind::Table(&TARGET_TLS),
-            "{}",
-            "how the target's certificate is verified",
-        ),
-        default(
-            "timeouts",
-            Kind::Table(&TARGET_TIMEOUTS),
-            "{}",
-            "how slow the target may be",
-        ),
-        default(
-            "headers",
-            Kind::Table(&HEADERS),
-            "{}",
-            "changes to requests",
-        ),
-        default(
-            "response-headers",
-            Kind::Table(&HEADERS),
-            "{}",
-            "changes to answers",
-        ),
+        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset"),
+        optional("credential", Kind::Text, "which credential goes on requests: a name, or `none`; if left out, the target's own name"),
+        optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
+        default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
+        optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
+        default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
+        default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
+        default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
+        default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
     ],
 };
 
 /// `[targets.NAME.tls]`
+#[rustfmt::skip]
 pub static TARGET_TLS: Section = Section {
     path: "targets.NAME.tls",
-    keys: &[default(
-        "ca",
-        Kind::Texts,
-        r#"["system"]"#,
-        "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else",
-    )],
+    keys: &[
+        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else"),
+    ],
 };
 
 /// `[targets.NAME.timeouts]`
+#[rustfmt::skip]
 pub static TARGET_TIMEOUTS: Section = Section {
     path: "targets.NAME.timeouts",
     keys: &[
-        default(
-            "connect",
-            Kind::Timeout,
-            r#""5s""#,
-            "to look up the name and open a connection",
-        ),
+        default("connect", Kind::Timeout, r#""5s""#, "to look up the name and open a connection"),
         default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
-        default(
-            "credential",
-            Kind::Timeout,
-            r#""5s""#,
-            "to wait for a token that is on its way",
-        ),
-        default(
-            "first-byte",
-            Kind::Timeout,
-            r#""60s""#,
-            "from the end of the request to the head of the answer",
-        ),
-        default(
-            "idle",
-            Kind::Timeout,
-            r#""60s""#,
-            "without a byte of the answer's body",
-        ),
+        default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
+        default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
+        default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
     ],
 };
 
 /// `[targets.NAME.headers]` and `[targets.NAME.response-headers]`
+#[rustfmt::skip]
 pub static HEADERS: Section = Section {
     path: "targets.NAME.headers",
     keys: &[
-        default(
-            "remove",
-            Kind::Texts,
-            "[]",
-            "names of headers to remove; added to the preset's",
-        ),
-        default(
-            "set",
-            Kind::TextTable,
-            "{}",
-            "headers to set, in place of any of that name",
-        ),
+        default("remove", Kind::Texts, "[]", "names of headers to remove; added to the preset's"),
+        default("set", Kind::TextTable, "{}", "headers to set, in place of any of that name"),
     ],
 };
 
 /// `[[targets.NAME.routes]]`
+#[rustfmt::skip]
 pub static ROUTE: Section = Section {
     path: "targets.NAME.routes",
     keys: &[
-        optional(
-            "listener",
-            Kind::Text,
-            "only requests that come in at this listener",
-        ),
-        optional(
-            "host",
-            Kind::Text,
-            "only requests with this Host: a name, or `*.suffix`",
-        ),
-        default(
-            "path",
-            Kind::Text,
-            r#""/""#,
-            "only requests whose path starts with these segments",
-        ),
+        optional("listener", Kind::Text, "only requests that come in at this listener"),
+        optional("host", Kind::Text, "only requests with this Host: a name, or `*.suffix`"),
+        default("path", Kind::Text, r#""/""#, "only requests whose path starts with these segments"),
         optional("methods", Kind::Texts, "only these methods"),
-        default(
-            "headers",
-            Kind::TextTable,
-            "{}",
-            "only requests with these headers: exactly this value, or `*` for any",
-        ),
-        default(
-            "strip",
-            Kind::Boolean,
-            "true",
-            "whether `path` is cut off before the request goes out",
-        ),
-        optional(
-            "with",
-            Kind::Free,
-            "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`",
-        ),
-        default(
-            "encoded-slash",
-            Kind::Word(&["refuse", "pass"]),
-            r#""refuse""#,
-            "what happens to `%2F` in a path: two servers may read it differently",
-        ),
+        default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
+        default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
+        optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };
 
@@ -479,568 +296,191 @@ pub fn source(name: &str) -> &'static Section {
 }
 
 /// `[credentials.NAME.self-signed]`
+#[rustfmt::skip]
 pub static SELF_SIGNED: Section = Section {
     path: "credentials.NAME.self-signed",
     keys: &[
-        required(
-            "algorithm",
-            Kind::Text,
-            "how the token is signed: HS, RS, PS or ES with 256, 384 or 512, or EdDSA",
-        ),
-        required(
-            "key",
-            Kind::Secret,
-            "the key that signs: PEM as SEC1, PKCS#1 or PKCS#8, DER, JWK, or for HS the shared secret",
-        ),
-        optional(
-            "next-key",
-            Kind::Secret,
-            "the key that follows: it signs once the other side refuses what the first has signed",
-        ),
-        required(
-            "claims",
-            Kind::Free,
-            "the token's claims; `${now}`, `${expires}` and `${uuid}` are filled in for each token",
-        ),
-        optional(
-            "kid",
-            Kind::Identifier,
-            "the key's id for the token's header",
-        ),
-        default(
-            "typ",
-            Kind::Text,
-            r#""JWT""#,
-            "the `typ` of the token's header; empty for none",
-        ),
-        default(
-            "lifetime",
-            Kind::Duration,
-            r#""60s""#,
-            "from a token's `${now}` to its `${expires}`",
-        ),
-        default(
-            "backdate",
-            Kind::Duration,
-            r#""0s""#,
-            "how far `${now}` lies in the past, for a target whose clock is behind",
-        ),
-        default(
-            "renew-at",
-            Kind::Integer(10, 95),
-            "75",
-            "after how many percent of its life a token is renewed",
-        ),
-        default(
-            "sign",
-            Kind::Word(&["ahead", "each-request"]),
-            r#""ahead""#,
-            "one token for all requests of its life, or a new one for each",
-        ),
-        default(
-            "placement",
-            Kind::Table(&PLACEMENT),
-            "{}",
-            "where the token goes",
-        ),
+        required("algorithm", Kind::Text, "how the token is signed: HS, RS, PS or ES with 256, 384 or 512, or EdDSA"),
+        required("key", Kind::Secret, "the key that signs: PEM as SEC1, PKCS#1 or PKCS#8, DER, JWK, or for HS the shared secret"),
+        optional("next-key", Kind::Secret, "the key that follows: it signs once the other side refuses what the first has signed"),
+        required("claims", Kind::Free, "the token's claims; `${now}`, `${expires}` and `${uuid}` are filled in for each token"),
+        optional("kid", Kind::Identifier, "the key's id for the token's header"),
+        default("typ", Kind::Text, r#""JWT""#, "the `typ` of the token's header; empty for none"),
+        default("lifetime", Kind::Duration, r#""60s""#, "from a token's `${now}` to its `${expires}`"),
+        default("backdate", Kind::Duration, r#""0s""#, "how far `${now}` lies in the past, for a target whose clock is behind"),
+        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
+        default("sign", Kind::Word(&["ahead", "each-request"]), r#""ahead""#, "one token for all requests of its life, or a new one for each"),
+        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
     ],
 };
 
 /// `[credentials.NAME.exchange]`
+#[rustfmt::skip]
 pub static EXCHANGE: Section = Section {
     path: "credentials.NAME.exchange",
     keys: &[
-        optional(
-            "url",
-            Kind::Texts,
-            "the token endpoint's https URL; several for a cluster",
-        ),
-        optional(
-            "discovery",
-            Kind::Text,
-            "in place of `url`: the issuer of an OpenID provider, or the URL of its discovery document",
-        ),
-        default(
-            "grant",
-            Kind::Word(&[
-                "none",
-                "client-credentials",
-                "jwt-bearer",
-                "password",
-                "refresh-token",
-            ]),
-            r#""client-credentials""#,
-            "what is traded (RFC 6749, RFC 7523); `none` for an endpoint that is not OAuth",
-        ),
-        default(
-            "client-authentication",
-            Kind::Word(&[
-                "none",
-                "basic",
-                "basic-unencoded",
-                "post",
-                "private-key-jwt",
-            ]),
-            r#""none""#,
-            "how the client shows who it is; `basic` encodes id and secret as RFC 6749 asks for, `basic-unencoded` sends them as they are; `private-key-jwt` sends the assertion, whatever it is signed with",
-        ),
+        optional("url", Kind::Texts, "the token endpoint's https URL; several for a cluster"),
+        optional("discovery", Kind::Text, "in place of `url`: the issuer of an OpenID provider, or the URL of its discovery document"),
+        default("grant", Kind::Word(&["none", "client-credentials", "jwt-bearer", "password", "refresh-token"]), r#""client-credentials""#, "what is traded (RFC 6749, RFC 7523); `none` for an endpoint that is not OAuth"),
+        default("client-authentication", Kind::Word(&["none", "basic", "basic-unencoded", "post", "private-key-jwt"]), r#""none""#, "how the client shows who it is; `basic` encodes id and secret as RFC 6749 asks for, `basic-unencoded` sends them as they are; `private-key-jwt` sends the assertion, whatever it is signed with"),
         optional("client-id", Kind::Identifier, "the client's id"),
         optional("client-secret", Kind::Secret, "the client's secret"),
-        optional(
-            "user",
-            Kind::Identifier,
-            "the user's name, for the grant `password`",
-        ),
+        optional("user", Kind::Identifier, "the user's name, for the grant `password`"),
         optional("password", Kind::Secret, "the user's password"),
-        optional(
-            "refresh-token",
-            Kind::Secret,
-            "a refresh token to begin with; one that an answer brings follows it",
-        ),
-        optional(
-            "scopes",
-            Kind::Texts,
-            "what is asked for, joined with spaces",
-        ),
-        optional(
-            "assertion",
-            Kind::Table(&ASSERTION),
-            "what is signed anew for each attempt",
-        ),
-        default(
-            "send",
-            Kind::Word(&["form", "json"]),
-            r#""form""#,
-            "how parameters are written",
-        ),
-        default(
-            "parameters",
-            Kind::Free,
-            "{}",
-            "further parameters; `${assertion}` is filled in",
-        ),
+        optional("refresh-token", Kind::Secret, "a refresh token to begin with; one that an answer brings follows it"),
+        optional("scopes", Kind::Texts, "what is asked for, joined with spaces"),
+        optional("assertion", Kind::Table(&ASSERTION), "what is signed anew for each attempt"),
+        default("send", Kind::Word(&["form", "json"]), r#""form""#, "how parameters are written"),
+        default("parameters", Kind::Free, "{}", "further parameters; `${assertion}` is filled in"),
         default("headers", Kind::TextTable, "{}", "further headers"),
-        default(
-            "token",
-            Kind::Text,
-            r#""/access_token""#,
-            "where the token is in the answer: a JSON pointer",
-        ),
-        optional(
-            "token-header",
-            Kind::Text,
-            "a header that has the token, looked at first",
-        ),
-        default(
-            "expires-in",
-            Kind::Text,
-            r#""/expires_in""#,
-            "where the token's life in seconds is in the answer: a JSON pointer",
-        ),
-        default(
-            "lifetime",
-            Kind::Timeout,
-            r#""5m""#,
-            "how long a token lives of which neither the answer nor the token itself says it",
-        ),
-        default(
-            "renew-at",
-            Kind::Integer(10, 95),
-            "75",
-            "after how many percent of its life a token is renewed",
-        ),
-        default(
-            "placement",
-            Kind::Table(&PLACEMENT),
-            "{}",
-            "where the token goes",
-        ),
-        default(
-            "tls",
-            Kind::Table(&TARGET_TLS),
-            "{}",
-            "how the endpoint's certificate is verified",
-        ),
-        optional(
-            "connect",
-            Kind::Text,
-            "an address to connect to in place of the URL's name; the certificate is still verified for the name",
-        ),
-        default(
-            "timeouts",
-            Kind::Table(&CALL_TIMEOUTS),
-            "{}",
-            "how slow the endpoint may be",
-        ),
-        optional(
-            "next-key",
-            Kind::Secret,
-            "the assertion's key that follows: it signs once the endpoint refuses what the first has signed",
-        ),
+        default("token", Kind::Text, r#""/access_token""#, "where the token is in the answer: a JSON pointer"),
+        optional("token-header", Kind::Text, "a header that has the token, looked at first"),
+        default("expires-in", Kind::Text, r#""/expires_in""#, "where the token's life in seconds is in the answer: a JSON pointer"),
+        default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
+        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
+        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
+        optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
+        default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
+        optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
 };
 
 /// `assertion` of an exchange.
+#[rustfmt::skip]
 pub static ASSERTION: Section = Section {
     path: "credentials.NAME.exchange.assertion",
     keys: &[
-        required(
-            "algorithm",
-            Kind::Text,
-            "how it is signed, as for self-signed tokens",
-        ),
-        required(
-            "key",
-            Kind::Secret,
-            "the key that signs, as for self-signed tokens",
-        ),
-        required(
-            "claims",
-            Kind::Free,
-            "its claims; with `discovery`, `${issuer-url}` and `${endpoint-url}` are filled in too",
-        ),
+        required("algorithm", Kind::Text, "how it is signed, as for self-signed tokens"),
+        required("key", Kind::Secret, "the key that signs, as for self-signed tokens"),
+        required("claims", Kind::Free, "its claims; with `discovery`, `${issuer-url}` and `${endpoint-url}` are filled in too"),
         optional("kid", Kind::Identifier, "the key's id for its header"),
-        default(
-            "typ",
-            Kind::Text,
-            r#""JWT""#,
-            "the `typ` of its header; empty for none",
-        ),
-        default(
-            "lifetime",
-            Kind::Duration,
-            r#""60s""#,
-            "from its `${now}` to its `${expires}`",
-        ),
-        default(
-            "backdate",
-            Kind::Duration,
-            r#""5s""#,
-            "how far its `${now}` lies in the past, for an endpoint whose clock is behind",
-        ),
+        default("typ", Kind::Text, r#""JWT""#, "the `typ` of its header; empty for none"),
+        default("lifetime", Kind::Duration, r#""60s""#, "from its `${now}` to its `${expires}`"),
+        default("backdate", Kind::Duration, r#""5s""#, "how far its `${now}` lies in the past, for an endpoint whose clock is behind"),
     ],
 };
 
 /// `[credentials.NAME.login]`
+#[rustfmt::skip]
 pub static LOGIN: Section = Section {
     path: "credentials.NAME.login",
     keys: &[
-        required(
-            "url",
-            Kind::Texts,
-            "the https URL that takes the login; several for a cluster",
-        ),
-        default(
-            "send",
-            Kind::Word(&["form", "json"]),
-            r#""form""#,
-            "how parameters are written",
-        ),
-        required(
-            "parameters",
-            Kind::Free,
-            "the parameters; `${secret-of-user}` is the password",
-        ),
+        required("url", Kind::Texts, "the https URL that takes the login; several for a cluster"),
+        default("send", Kind::Word(&["form", "json"]), r#""form""#, "how parameters are written"),
+        required("parameters", Kind::Free, "the parameters; `${secret-of-user}` is the password"),
         required("password", Kind::Secret, "the user's password"),
         default("headers", Kind::TextTable, "{}", "further headers"),
-        optional(
-            "token",
-            Kind::Text,
-            "where the token is in the answer: a JSON pointer; empty for a body that is the token",
-        ),
-        optional(
-            "token-header",
-            Kind::Text,
-            "a header that has the token, looked at first",
-        ),
-        optional(
-            "token-cookie",
-            Kind::Text,
-            "a cookie that has the token, looked at second",
-        ),
-        optional(
-            "expires-in",
-            Kind::Text,
-            "where the token's life in seconds is in the answer: a JSON pointer",
-        ),
-        optional(
-            "refresh-token",
-            Kind::Text,
-            "where a refresh token is in the answer: a JSON pointer",
-        ),
-        optional(
-            "refresh",
-            Kind::Table(&REFRESH),
-            "how to get the next token while the last one lives; if left out, by another login",
-        ),
-        default(
-            "lifetime",
-            Kind::Timeout,
-            r#""5m""#,
-            "how long a token lives of which neither the answer nor the token itself says it",
-        ),
-        default(
-            "renew-at",
-            Kind::Integer(10, 95),
-            "75",
-            "after how many percent of its life a token is renewed",
-        ),
-        default(
-            "placement",
-            Kind::Table(&PLACEMENT),
-            "{}",
-            "where the token goes",
-        ),
-        default(
-            "tls",
-            Kind::Table(&TARGET_TLS),
-            "{}",
-            "how the certificate is verified",
-        ),
-        optional(
-            "connect",
-            Kind::Text,
-            "an address to connect to in place of the URL's name; the certificate is still verified for the name",
-        ),
-        default(
-            "timeouts",
-            Kind::Table(&CALL_TIMEOUTS),
-            "{}",
-            "how slow the endpoint may be",
-        ),
+        optional("token", Kind::Text, "where the token is in the answer: a JSON pointer; empty for a body that is the token"),
+        optional("token-header", Kind::Text, "a header that has the token, looked at first"),
+        optional("token-cookie", Kind::Text, "a cookie that has the token, looked at second"),
+        optional("expires-in", Kind::Text, "where the token's life in seconds is in the answer: a JSON pointer"),
+        optional("refresh-token", Kind::Text, "where a refresh token is in the answer: a JSON pointer"),
+        optional("refresh", Kind::Table(&REFRESH), "how to get the next token while the last one lives; if left out, by another login"),
+        default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
+        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
+        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
+        optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
+        default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
     ],
 };
 
 /// `refresh` of a login.
+#[rustfmt::skip]
 pub static REFRESH: Section = Section {
     path: "credentials.NAME.login.refresh",
     keys: &[
-        required(
-            "url",
-            Kind::Texts,
-            "the https URL that takes the refresh; several for a cluster",
-        ),
-        default(
-            "send",
-            Kind::Word(&["nothing", "form", "json"]),
-            r#""nothing""#,
-            "how parameters are written",
-        ),
-        default(
-            "parameters",
-            Kind::Free,
-            "{}",
-            "the parameters; `${refresh-token}` and `${live-token}` are filled in",
-        ),
-        default(
-            "bearer",
-            Kind::Boolean,
-            "true",
-            "whether the live token stands in `Authorization`",
-        ),
+        required("url", Kind::Texts, "the https URL that takes the refresh; several for a cluster"),
+        default("send", Kind::Word(&["nothing", "form", "json"]), r#""nothing""#, "how parameters are written"),
+        default("parameters", Kind::Free, "{}", "the parameters; `${refresh-token}` and `${live-token}` are filled in"),
+        default("bearer", Kind::Boolean, "true", "whether the live token stands in `Authorization`"),
     ],
 };
 
 /// `[credentials.NAME.static]`
+#[rustfmt::skip]
 pub static STATIC: Section = Section {
     path: "credentials.NAME.static",
     keys: &[
         required("token", Kind::Secret, "the token"),
-        default(
-            "lifetime",
-            Kind::Timeout,
-            r#""1h""#,
-            "how long one is used before a command is run again; a new file is noticed at once",
-        ),
-        default(
-            "renew-at",
-            Kind::Integer(10, 95),
-            "75",
-            "after how many percent of that time",
-        ),
-        default(
-            "placement",
-            Kind::Table(&PLACEMENT),
-            "{}",
-            "where the token goes",
-        ),
+        default("lifetime", Kind::Timeout, r#""1h""#, "how long one is used before a command is run again; a new file is noticed at once"),
+        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of that time"),
+        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
     ],
 };
 
 /// `timeouts` of a credential.
+#[rustfmt::skip]
 pub static CALL_TIMEOUTS: Section = Section {
     path: "credentials.NAME.KIND.timeouts",
     keys: &[
-        default(
-            "connect",
-            Kind::Timeout,
-            r#""5s""#,
-            "to look up the name and open a connection",
-        ),
+        default("connect", Kind::Timeout, r#""5s""#, "to look up the name and open a connection"),
         default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
-        default(
-            "total",
-            Kind::Timeout,
-            r#""5s""#,
-            "for everything, to the last byte of the answer",
-        ),
+        default("total", Kind::Timeout, r#""5s""#, "for everything, to the last byte of the answer"),
     ],
 };
 
 /// `placement` of a credential.
+#[rustfmt::skip]
 pub static PLACEMENT: Section = Section {
     path: "credentials.NAME.KIND.placement",
     keys: &[
-        default(
-            "header",
-            Kind::Text,
-            r#""Authorization""#,
-            "the header that carries the token",
-        ),
-        default(
-            "scheme",
-            Kind::Text,
-            r#""Bearer""#,
-            "the word before the token; empty for none",
-        ),
+        default("header", Kind::Text, r#""Authorization""#, "the header that carries the token"),
+        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token; empty for none"),
     ],
 };
 
 /// A reference to a secret or an identifier.
+#[rustfmt::skip]
 pub static REFERENCE: Section = Section {
     path: "reference",
     keys: &[
-        optional(
-            "file",
-            Kind::Text,
-            "the content of a file, less one newline at its end",
-        ),
+        optional("file", Kind::Text, "the content of a file, less one newline at its end"),
         optional("env", Kind::Text, "the value of an environment variable"),
-        optional(
-            "credential",
-            Kind::Text,
-            "a credential that systemd hands over (LoadCredential=)",
-        ),
-        optional(
-            "command",
-            Kind::Texts,
-            "what a program writes to its standard output; only for secrets",
-        ),
-        optional(
-            "pointer",
-            Kind::Texts,
-            "with `file`: where in it, if it is JSON; of several JSON pointers the first that leads to a text",
-        ),
+        optional("credential", Kind::Text, "a credential that systemd hands over (LoadCredential=)"),
+        optional("command", Kind::Texts, "what a program writes to its standard output; only for secrets"),
+        optional("pointer", Kind::Texts, "with `file`: where in it, if it is JSON; of several JSON pointers the first that leads to a text"),
     ],
 };
 
 /// A preset.
+#[rustfmt::skip]
 pub static PRESET: Section = Section {
     path: "the preset",
     keys: &[
-        required(
-            "about",
-            Kind::Text,
-            "the system and its API, in a few words",
-        ),
-        required(
-            "reference",
-            Kind::Text,
-            "the vendor's page that this follows",
-        ),
-        required(
-            "checked",
-            Kind::Text,
-            "when the page was last read, as year-month-day",
-        ),
-        default(
-            "inputs",
-            Kind::Named(&INPUT),
-            "{}",
-            "what the operator gives",
-        ),
-        required(
-            "credential",
-            Kind::Free,
-            "the source, as [credential.SOURCE] with the source's own keys",
-        ),
+        required("about", Kind::Text, "the system and its API, in a few words"),
+        required("reference", Kind::Text, "the vendor's page that this follows"),
+        required("checked", Kind::Text, "when the page was last read, as year-month-day"),
+        default("inputs", Kind::Named(&INPUT), "{}", "what the operator gives"),
+        required("credential", Kind::Free, "the source, as [credential.SOURCE] with the source's own keys"),
         optional("target", Kind::Free, "defaults for the target's keys"),
-        optional(
-            "key",
-            Kind::Table(&PRESET_KEY),
-            "the key pair that `keygen` makes",
-        ),
+        optional("key", Kind::Table(&PRESET_KEY), "the key pair that `keygen` makes"),
         optional("lint", Kind::Tables(&LINT), "what is probably a mistake"),
-        optional(
-            "hint",
-            Kind::Tables(&HINT),
-            "what a refusal probably means, for `check --online`",
-        ),
-        optional(
-            "probe",
-            Kind::Table(&PROBE),
-            "what `check --online` tries a token on",
-        ),
+        optional("hint", Kind::Tables(&HINT), "what a refusal probably means, for `check --online`"),
+        optional("probe", Kind::Table(&PROBE), "what `check --online` tries a token on"),
     ],
 };
 
 /// `[inputs.NAME]` of a preset.
+#[rustfmt::skip]
 pub static INPUT: Section = Section {
     path: "inputs.NAME",
     keys: &[
-        required(
-            "type",
-            Kind::Word(&[
-                "text", "label", "url", "integer", "texts", "duration", "secret", "claims",
-            ]),
-            "what the input takes; `label` is one part of a host name, `claims` a table whose texts may name the other inputs",
-        ),
-        default(
-            "required",
-            Kind::Boolean,
-            "true",
-            "whether it must be given",
-        ),
-        optional(
-            "default",
-            Kind::Any,
-            "what holds if it is left out; it may name the inputs before it",
-        ),
-        optional(
-            "choices",
-            Kind::TextTable,
-            "words that may be given, each with what it stands for",
-        ),
-        optional(
-            "join",
-            Kind::Text,
-            "a list is put in as one text, joined with this",
-        ),
-        default(
-            "lower",
-            Kind::Boolean,
-            "false",
-            "whether it is put in in lower case",
-        ),
-        optional(
-            "in",
-            Kind::Text,
-            "another input, a JSON file that has this one in it",
-        ),
-        optional(
-            "from",
-            Kind::Texts,
-            "with `in`: where in the file; of several JSON pointers the first that leads to a text",
-        ),
-        required(
-            "doc",
-            Kind::Text,
-            "what it is and where the operator finds it",
-        ),
+        required("type", Kind::Word(&["text", "label", "url", "integer", "texts", "duration", "secret", "claims"]), "what the input takes; `label` is one part of a host name, `claims` a table whose texts may name the other inputs"),
+        default("required", Kind::Boolean, "true", "whether it must be given"),
+        optional("default", Kind::Any, "what holds if it is left out; it may name the inputs before it"),
+        optional("choices", Kind::TextTable, "words that may be given, each with what it stands for"),
+        optional("join", Kind::Text, "a list is put in as one text, joined with this"),
+        default("lower", Kind::Boolean, "false", "whether it is put in in lower case"),
+        optional("in", Kind::Text, "another input, a JSON file that has this one in it"),
+        optional("from", Kind::Texts, "with `in`: where in the file; of several JSON pointers the first that leads to a text"),
+        required("doc", Kind::Text, "what it is and where the operator finds it"),
     ],
 };
 
 /// `[key]` of a preset.
+#[rustfmt::skip]
 pub static PRESET_KEY: Section = Section {
     path: "key",
     keys: &[
@@ -1052,66 +492,38 @@ pub static PRESET_KEY: Section = Section {
 };
 
 /// `[[lint]]` of a preset.
+#[rustfmt::skip]
 pub static LINT: Section = Section {
     path: "lint",
     keys: &[
         required("input", Kind::Text, "the input that is looked at"),
-        optional(
-            "shorter-than",
-            Kind::Text,
-            "speaks up if the input is shorter than this other one",
-        ),
-        optional(
-            "contains",
-            Kind::Text,
-            "speaks up if the input, or one of its items, contains this",
-        ),
-        optional(
-            "without",
-            Kind::Text,
-            "with `contains`: only if no item is this",
-        ),
-        optional(
-            "longer-than",
-            Kind::Text,
-            "speaks up if the duration is longer than this",
-        ),
-        default(
-            "level",
-            Kind::Word(&["warning", "fault"]),
-            r#""warning""#,
-            "how bad it is",
-        ),
+        optional("shorter-than", Kind::Text, "speaks up if the input is shorter than this other one"),
+        optional("contains", Kind::Text, "speaks up if the input, or one of its items, contains this"),
+        optional("without", Kind::Text, "with `contains`: only if no item is this"),
+        optional("longer-than", Kind::Text, "speaks up if the duration is longer than this"),
+        default("level", Kind::Word(&["warning", "fault"]), r#""warning""#, "how bad it is"),
         required("say", Kind::Text, "what is wrong"),
         required("help", Kind::Text, "the way out"),
     ],
 };
 
 /// `[[hint]]` of a preset.
+#[rustfmt::skip]
 pub static HINT: Section = Section {
     path: "hint",
     keys: &[
-        required(
-            "status",
-            Kind::Any,
-            "a list of the statuses of refusals that it is about",
-        ),
-        optional(
-            "contains",
-            Kind::Texts,
-            "only if what was said with the status contains one of these",
-        ),
+        required("status", Kind::Any, "a list of the statuses of refusals that it is about"),
+        optional("contains", Kind::Texts, "only if what was said with the status contains one of these"),
         required("say", Kind::Text, "what the refusal probably means"),
         required("help", Kind::Text, "the way out"),
     ],
 };
 
 /// `[probe]` of a preset.
+#[rustfmt::skip]
 pub static PROBE: Section = Section {
     path: "probe",
-    keys: &[required(
-        "path",
-        Kind::Text,
-        "a path of the target that any good token can GET, at little cost",
-    )],
+    keys: &[
+        required("path", Kind::Text, "a path of the target that any good token can GET, at little cost"),
+    ],
 };

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::tree::{Node, Table, Value, key, quoted};
-use super::{credentials, listeners, targets, units};
+use super::{credentials, listeners, routes, targets, units};
 use crate::tls::Authority;
 
 /// Writes out what will be in force, in the form of the configuration itself.
@@ -163,7 +163,7 @@ fn authority(authority: &Authority) -> String {
     }
 }
 
-fn rule(route: &targets::RouteRead, strips: bool, listeners: &[listeners::Read]) -> String {
+fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> String {
     let rule = &route.rule;
     let mut parts = Vec::new();
     if let Some(listener) = rule.listener.and_then(|index| listeners.get(index)) {

@@ -23,6 +23,31 @@ pub struct Node {
     pub given: Option<Span>,
 }
 
+impl Node {
+    /// Calls `visit` with every text of the tree below, and the text's place.
+    pub fn for_each_text(&self, visit: &mut impl FnMut(&Text, &Span)) {
+        match &self.value {
+            Value::Text(text) => visit(text, &self.at),
+            Value::List(items) => items.iter().for_each(|item| item.for_each_text(visit)),
+            Value::Table(table) => {
+                let nodes = table.entries.iter().map(|entry| &entry.node);
+                nodes.for_each(|node| node.for_each_text(visit));
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Date(_) => {}
+        }
+    }
+
+    /// The text that this is, or those of the list that it is, less any with variables in them.
+    #[must_use]
+    pub fn literals(&self) -> Vec<String> {
+        match &self.value {
+            Value::Text(text) => text.as_literal().into_iter().collect(),
+            Value::List(items) => items.iter().flat_map(Self::literals).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// What a node can be.
 #[derive(Clone, Debug)]
 pub enum Value {

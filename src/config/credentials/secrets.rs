@@ -1,8 +1,9 @@
 //! Keys, passwords and shared secrets: read at load, so that what is wrong with one is a fault of
 //! the configuration, and read again when their files change.
 
+use crate::config::Context;
 use crate::config::read::Reader;
-use crate::config::{Context, preset};
+use crate::config::reference::reference;
 use crate::jws::{Algorithm, SigningKey};
 use crate::secret::Secret;
 use crate::secret::material::{Material, Place};
@@ -39,7 +40,7 @@ fn load<T>(
 ) -> Option<Material<T>> {
     let node = reader.node(name)?;
     let place = format!("`{name}` in {}", reader.place());
-    let reference = preset::reference(&place, &node, context.problems)?;
+    let reference = reference(&place, &node, context.problems)?;
     let at = node.given.as_ref().unwrap_or(&node.at);
     let stands = Place {
         reference,

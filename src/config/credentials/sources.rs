@@ -11,7 +11,7 @@ use crate::config::keys::{EXCHANGE, LOGIN, SELF_SIGNED, STATIC, Section};
 use crate::config::problem::Severity;
 use crate::config::read::{Given, Reader};
 use crate::config::tree::{Node, Value};
-use crate::config::{Context, identifier, preset, targets};
+use crate::config::{Context, connections, headers, reference};
 use crate::credential::answer::Places;
 use crate::credential::call::{Line, Urls};
 use crate::credential::discovery::Discovery;
@@ -118,7 +118,7 @@ fn self_signed(
 /// An identifier, if it is given.
 fn identified(reader: &Reader<'_>, name: &str, context: &Context<'_>) -> Option<String> {
     let node = reader.node(name)?;
-    identifier(&format!("`{name}` in {}", reader.place()), &node, context)?.as_literal()
+    reference::identifier(&format!("`{name}` in {}", reader.place()), &node, context)?.as_literal()
 }
 
 fn lifetime(reader: &Reader<'_>) -> (Duration, Duration) {
@@ -144,7 +144,7 @@ fn lifetime(reader: &Reader<'_>) -> (Duration, Duration) {
 fn placement(reader: &Reader<'_>) -> Option<Placement> {
     let header = reader.parsed("header", |text| {
         let name = HeaderName::try_from(text).map_err(|_| format!("`{text}` is no header name"))?;
-        if targets::is_ours(&name) {
+        if headers::is_ours(&name) {
             return Err(format!("`{text}` is a header that the proxy itself sets"));
         }
         Ok(name)
@@ -252,8 +252,8 @@ fn urls(reader: &Reader<'_>) -> Option<Urls> {
 }
 
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
-    let authorities = targets::authorities(reader, context);
-    let connect = reader.parsed("connect", |text| targets::address(text, 443));
+    let authorities = connections::authorities(reader, context);
+    let connect = reader.parsed("connect", |text| connections::address(text, 443));
     if connect.is_some() && reader.texts("url").len() > 1 {
         let message = format!(
             "`connect` in {} leads all of its URLs to one address",
@@ -290,7 +290,7 @@ fn headers(reader: &Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let parse = |(name, value): &(Given<String>, Given<String>)| {
         let header = HeaderName::try_from(name.value.as_str()).ok();
         let parsed = HeaderValue::try_from(value.value.as_str()).ok();
-        let is_ours = header.as_ref().is_some_and(targets::is_ours);
+        let is_ours = header.as_ref().is_some_and(headers::is_ours);
         match (header, parsed) {
             (Some(header), Some(value)) if !is_ours => Some((header, value)),
             _ => {
@@ -315,7 +315,7 @@ fn places(reader: &Reader<'_>) -> Option<Places> {
     let pointer = |name: &str| {
         found(name, |text| match text {
             "" => Ok(String::new()),
-            _ => preset::pointer(text),
+            _ => reference::pointer(text),
         })
     };
     let header = reader.declares("token-header").then(|| {
