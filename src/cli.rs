@@ -23,6 +23,9 @@ const USAGE: u8 = 64;
 /// A configuration that cannot be used (`EX_CONFIG`).
 const CONFIG: u8 = 78;
 
+/// The machine's own configuration.
+const MACHINES: &str = "/etc/countersign/proxy.toml";
+
 const HELP: &str = "\
 countersign: plain requests go in, requests with a fresh bearer token go out over TLS
 
@@ -286,12 +289,12 @@ const COMMANDS: [&str; 7] = [
     "serve", "check", "token", "init", "demo", "emulate", "keygen",
 ];
 
-/// The file in this folder, if there is one; else the machine's.
+/// The file in this folder, unless only the machine's is there.
 fn default_config() -> PathBuf {
-    let here = PathBuf::from("proxy.toml");
-    if here.exists() {
-        here
+    let (here, machines) = (PathBuf::from("proxy.toml"), PathBuf::from(MACHINES));
+    if !here.exists() && machines.exists() {
+        machines
     } else {
-        PathBuf::from("/etc/countersign/proxy.toml")
+        here
     }
 }

@@ -75,7 +75,9 @@ pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
             let problems = Problems::default();
             let help = match path.exists() {
                 true => error.help,
-                false => "name the file with --config FILE".to_owned(),
+                false => {
+                    "name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml".to_owned()
+                }
             };
             problems.fault_nowhere(error.message, help);
             Err(problems)

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -232,6 +233,8 @@ pub struct Credential {
     config: Config,
     cell: Cell,
     clock: Clock,
+    /// When it was last said that a target refuses it, in seconds since the boot; 0 for never.
+    refusal_said: AtomicU64,
 }
 
 impl Credential {
@@ -242,6 +245,7 @@ impl Credential {
             config,
             cell: Cell::default(),
             clock,
+            refusal_said: AtomicU64::new(0),
         }
     }
 
@@ -319,6 +323,22 @@ impl Credential {
             (Trial::Renewed(value), Some(source)) if self.cell.has(value) => source.keys.stay(),
             (Trial::Signed { .. } | Trial::Renewed(_), _) => {}
         }
+    }
+
+    /// A caller gets a 401 from the target although it was sent our credential, and there is nothing
+    /// left to try. Says so, once a minute: the caller hears it, and the operator has to.
+    pub fn say_refused(&self, target: &str) {
+        let now = self.clock.now().boot.as_secs();
+        let last = self.refusal_said.load(Ordering::Relaxed);
+        if last != 0 && now < last.saturating_add(60) {
+            return;
+        }
+        self.refusal_said.store(now, Ordering::Relaxed);
+        tracing::warn!(
+            credential = self.name(),
+            target,
+            "the target answers 401 to our credential, and callers get that answer; `countersign check --online` says more"
+        );
     }
 
     /// Goes back to the key before, if the refused token was made with one on trial.

@@ -195,6 +195,9 @@ async fn forward(
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
+    if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
+        credential.say_refused(&target.name);
+    }
     Ok(respond::pass(sent.answer, &method, &target.respond))
 }
 
@@ -223,7 +226,7 @@ fn log_refusal(refused: &Refused, target: Option<&str>, id: &str) {
     if refused.status.is_server_error() {
         tracing::warn!(id, to = target, code = refused.code, causes, "refused");
     } else {
-        tracing::debug!(id, to = target, code = refused.code, causes, "refused");
+        tracing::info!(id, to = target, code = refused.code, causes, "refused");
     }
 }
 

@@ -20,6 +20,16 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
         Err(problems) => return refuse(&problems, path),
     };
     eprint!("{warnings}");
+    for listener in config
+        .listeners
+        .iter()
+        .filter(|it| !it.address.ip().is_loopback())
+    {
+        eprintln!(
+            "note: whoever can reach {} (listener `{}`) can use the credentials",
+            listener.address, listener.name
+        );
+    }
     if print {
         return super::say(&shown);
     }

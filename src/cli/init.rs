@@ -117,7 +117,8 @@ fn placeholder(preset: &Preset, input: &Input) -> String {
     match input.kind {
         InputKind::Text | InputKind::Label => quoted(BLANK),
         InputKind::Url => quoted(&format!("https://{BLANK}.example")),
-        InputKind::Integer => format!("0  # {BLANK}"),
+        // A text in its place, so that it cannot be overlooked.
+        InputKind::Integer => format!("{}  # a number", quoted(BLANK)),
         InputKind::Texts => format!("[{}]", quoted(BLANK)),
         InputKind::Duration => quoted("30s"),
         InputKind::Secret => {

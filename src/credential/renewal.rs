@@ -88,7 +88,8 @@ async fn supply(credential: &Arc<Credential>) {
             }
             Err(error) => {
                 let wait = patience.fail(&error, &credential.config.source);
-                patience.report(credential.name(), &chain(&error), wait);
+                let now = credential.clock.now();
+                patience.report(credential, &chain(&error), wait, now);
                 wait
             }
         };
@@ -106,19 +107,21 @@ fn publish(
     match outcome {
         Ok(token) => {
             let due = token.renew_at;
+            let is_news = patience.reported.is_some() || credential.state().token.is_none();
+            let (name, life) = (credential.name(), token.end.left(now).as_secs());
+            if is_news {
+                tracing::info!(credential = name, "has a token, good for {life} s");
+            } else {
+                tracing::debug!(credential = name, "has a new token, good for {life} s");
+            }
             patience.succeed();
-            tracing::debug!(
-                credential = credential.name(),
-                life = ?token.end.left(now),
-                "has a new token"
-            );
             credential.cell.publish(Ok(token));
             due
         }
         Err(error) => {
             let wait = patience.fail(&error, &credential.config.source);
             let (until, reason) = (now.after(wait), chain(&error));
-            patience.report(credential.name(), &reason, wait);
+            patience.report(credential, &reason, wait, now);
             credential.cell.publish(Err(Failure { reason, until }));
             until
         }
@@ -194,12 +197,34 @@ impl Patience {
         }
     }
 
-    fn report(&mut self, credential: &str, reason: &str, wait: Duration) {
+    /// Says what went wrong, whom it hits, and when the next attempt comes; the same thing once.
+    fn report(&mut self, credential: &Credential, reason: &str, wait: Duration, now: Moment) {
+        let (name, wait) = (credential.name(), wait.as_secs_f32());
         if self.reported.as_deref() == Some(reason) {
-            tracing::debug!(credential, reason, ?wait, "still has no new token");
+            tracing::debug!(
+                credential = name,
+                reason,
+                "still no new token; next try in {wait:.1} s"
+            );
             return;
         }
-        tracing::error!(credential, reason, ?wait, "could not get a token");
+        let good = credential
+            .state()
+            .token
+            .as_ref()
+            .map(|token| token.end.left(now).as_secs());
+        match good.filter(|left| *left > 0) {
+            Some(left) => tracing::warn!(
+                credential = name,
+                reason,
+                "could not get the next token; the present one serves for {left} s; next try in {wait:.1} s"
+            ),
+            None => tracing::error!(
+                credential = name,
+                reason,
+                "could not get a token; until one comes requests get 503; next try in {wait:.1} s"
+            ),
+        }
         self.reported = Some(reason.to_owned());
     }
 }

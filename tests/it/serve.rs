@@ -190,3 +190,21 @@ fn no_token_and_no_key_is_ever_logged() {
     }
     assert!(said.contains("path=\"/acme\""), "{said}");
 }
+
+#[test]
+fn the_operator_hears_of_a_token_and_of_a_target_that_refuses_it() {
+    let upstream = Upstream::answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+    let (process, _folder) = serve(&upstream);
+    process.wait_for("has a token, good for");
+    for _ in 0..3 {
+        assert_eq!(get(process.address(), "/acme").status, 401);
+    }
+    process.wait_for("the target answers 401 to our credential");
+    process.signal("TERM");
+    let (_, said) = process.wait();
+    assert_eq!(
+        said.matches("answers 401 to our credential").count(),
+        1,
+        "{said}"
+    );
+}
