@@ -434,7 +434,7 @@ def wrk(port, path, token, connections, seconds, cpus):
         if bad in said:
             raise Failure(f"not every request was answered well:\n{said}")
     # At the start of a line: the lines above end in a percentage that may be 50% too.
-    p50, p99 = (re.search(rf"^ +{n}% +(\S+)$", said, re.M).group(1) for n in (50, 99))
+    p50, p99 = (re.search(rf"^ +{n}% +(\S+) *$", said, re.M).group(1) for n in (50, 99))
     return {
         "requests": int(re.search(r"(\d+) requests in", said).group(1)),
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", said).group(1)),
