@@ -498,6 +498,7 @@ pub static LINT: Section = Section {
     keys: &[
         required("input", Kind::Text, "the input that is looked at"),
         optional("shorter-than", Kind::Text, "speaks up if the input is shorter than this other one"),
+        optional("lacks", Kind::Text, "speaks up if the input does not contain this other one"),
         optional("contains", Kind::Text, "speaks up if the input, or one of its items, contains this"),
         optional("without", Kind::Text, "with `contains`: only if no item is this"),
         optional("longer-than", Kind::Text, "speaks up if the duration is longer than this"),

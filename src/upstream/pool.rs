@@ -27,6 +27,10 @@ const MOST_IDLE: usize = 256;
 const HEAD: usize = 64 * 1024;
 const HEADERS: usize = 128;
 
+/// How much of an answer is read at a time, at most: hyper would go up to 400 KiB for each
+/// connection. Larger pieces save few system calls and let one caller keep the others waiting.
+const BUFFER: usize = 128 * 1024;
+
 /// The connections of one upstream, of one worker.
 #[derive(Debug)]
 pub struct Pool {
@@ -104,6 +108,7 @@ impl Pool {
         let (sender, connection) = http1::Builder::new()
             .max_headers(HEADERS)
             .max_header_size(HEAD)
+            .max_buf_size(BUFFER)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Reset)?;

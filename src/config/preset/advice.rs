@@ -56,6 +56,7 @@ pub(super) struct Lint {
     at: Span,
     input: String,
     shorter_than: Option<String>,
+    lacks: Option<String>,
     contains: Option<String>,
     without: Option<String>,
     longer_than: Option<Duration>,
@@ -67,7 +68,11 @@ pub(super) struct Lint {
 impl Lint {
     /// The inputs that it looks at, each with the lint's own place.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (&str, &Span)> {
-        let names = [Some(&self.input), self.shorter_than.as_ref()];
+        let names = [
+            Some(&self.input),
+            self.shorter_than.as_ref(),
+            self.lacks.as_ref(),
+        ];
         let names = names.into_iter().flatten();
         names.map(|name| (name.as_str(), &self.at))
     }
@@ -80,6 +85,12 @@ impl Lint {
                 .get(other)
                 .is_some_and(|other| length(&texts) < length(&other.literals()))
         });
+        let lacks = self.lacks.as_ref().is_none_or(|other| {
+            let part = values.get(other).map(Node::literals).unwrap_or_default();
+            !texts
+                .iter()
+                .any(|text| part.iter().all(|part| text.contains(part)))
+        });
         let is_longer = self.longer_than.is_none_or(|most| {
             let given = texts.first().and_then(|text| units::duration(text).ok());
             given.is_some_and(|given| given > most)
@@ -88,11 +99,11 @@ impl Lint {
             .contains
             .as_ref()
             .is_none_or(|part| texts.iter().any(|it| it.contains(part)));
-        let lacks = self
+        let is_without = self
             .without
             .as_ref()
             .is_none_or(|item| !texts.contains(item));
-        is_shorter && is_longer && contains && lacks
+        is_shorter && lacks && is_longer && contains && is_without
     }
 }
 
@@ -163,6 +174,7 @@ pub(super) fn read_lint(reader: &Reader<'_>) -> Option<Lint> {
         at: reader.at().clone(),
         input: text("input")?,
         shorter_than: text("shorter-than"),
+        lacks: text("lacks"),
         contains: text("contains"),
         without: text("without"),
         longer_than: reader

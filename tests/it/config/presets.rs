@@ -162,6 +162,34 @@ fn a_scope_without_the_one_it_goes_with_is_noticed() {
     }
 }
 
+#[test]
+fn a_data_centre_that_the_accounts_file_contradicts_is_noticed() {
+    let folder = folder();
+    let key = countersign::jws::generate(countersign::jws::KeyKind::Rsa2048);
+    let account = json!({
+        "serviceAccountId": "an-account",
+        "privateKey": key.private_pem.expose_str(),
+        "discoveryURI": "https://auth.alero.eu/auth/realms/serviceaccounts",
+    });
+    folder.write("account.json", account.to_string());
+    let warnings = |data_centre: &str| {
+        let text = format!(
+            "[listeners.local]\naddress = \"127.0.0.1:0\"\n[credentials.a.sws]\ntenant = \"t\"\n\
+             account = {{ file = \"account.json\" }}\ndata-centre = \"{data_centre}\"\n[targets.a]\n"
+        );
+        parse(&folder, &text)
+            .expect("it can be used")
+            .warnings
+            .to_string()
+    };
+    assert_eq!(warnings("eu"), "");
+    assert!(
+        warnings("uk").contains("is of another data centre"),
+        "{}",
+        warnings("uk")
+    );
+}
+
 const WIDGETS: &str = r#"
 about     = "Widgets Inc, orders"
 reference = "https://widgets.example/docs"
