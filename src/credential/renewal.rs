@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::task::spawn_local;
 
 use super::call::Tools;
 use super::cell::{Failure, Token};
 use super::{Credential, Memory, MintError, RETRY, Source, chain};
-use tokio::task::spawn_local;
-
 use crate::backoff::{Backoff, between};
 use crate::clock::Moment;
 use crate::secret::material::Material;

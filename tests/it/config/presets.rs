@@ -165,7 +165,7 @@ fn a_scope_without_the_one_it_goes_with_is_noticed() {
 #[test]
 fn a_data_centre_that_the_accounts_file_contradicts_is_noticed() {
     let folder = folder();
-    let key = countersign::jws::generate(countersign::jws::KeyKind::Rsa2048);
+    let key = generate(KeyKind::Rsa2048);
     let account = json!({
         "serviceAccountId": "an-account",
         "privateKey": key.private_pem.expose_str(),
