@@ -15,8 +15,10 @@ use tokio_rustls::client::TlsStream;
 use crate::tls::{RootsError, Verification};
 
 pub mod resolver;
+pub mod via;
 
 use resolver::Resolver;
+use via::Via;
 
 /// Where a connection goes and whom it must reach there. All of it comes from the configuration.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Endpoint {
     pub port: u16,
     /// Where to connect in place of the addresses of the name.
     pub connect: Option<SocketAddr>,
+    /// A parent proxy on the way, if there is one.
+    pub via: Option<Via>,
     /// How the certificate is verified.
     pub verification: Arc<Verification>,
     /// How long looking up and connecting may take together.
@@ -150,7 +154,7 @@ pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStre
         // Each address gets its share of what is left, so that a silent one does not use it all.
         let waiting = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / waiting;
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+        match tokio::time::timeout(share, open(endpoint, *address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(source)) => {
                 last = Some(DialError::Connect {
@@ -167,21 +171,38 @@ pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStre
     }))
 }
 
+/// Connects to an address: the other side's, or that of the proxy on the way to it.
+async fn open(endpoint: &Endpoint, address: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    if let Some(via) = &endpoint.via {
+        let authority = match endpoint.connect {
+            Some(address) => address.to_string(),
+            None if endpoint.host.contains(':') => format!("[{}]:{}", endpoint.host, endpoint.port),
+            None => format!("{}:{}", endpoint.host, endpoint.port),
+        };
+        via.tunnel(&mut stream, &authority).await?;
+    }
+    Ok(stream)
+}
+
 async fn addresses(
     endpoint: &Endpoint,
     resolver: &Resolver,
 ) -> Result<Arc<[SocketAddr]>, DialError> {
-    if let Some(address) = endpoint.connect {
-        return Ok(Arc::new([address]));
-    }
-    if let Some(address) = crate::host::literal(&endpoint.host) {
-        return Ok(Arc::new([SocketAddr::new(address, endpoint.port)]));
+    let (host, port) = match (&endpoint.via, endpoint.connect) {
+        // The proxy looks the name up.
+        (Some(via), _) => (&via.host, via.port),
+        (None, Some(address)) => return Ok(Arc::new([address])),
+        (None, None) => (&endpoint.host, endpoint.port),
+    };
+    if let Some(address) = crate::host::literal(host) {
+        return Ok(Arc::new([SocketAddr::new(address, port)]));
     }
     resolver
-        .resolve(&endpoint.host, endpoint.port)
+        .resolve(host, port)
         .await
         .map_err(|source| DialError::Name {
-            host: endpoint.host.clone(),
+            host: host.clone(),
             source,
         })
 }

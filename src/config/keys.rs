@@ -215,6 +215,7 @@ pub static TARGET: Section = Section {
         optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
+        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
@@ -281,6 +282,7 @@ pub static CREDENTIAL: &[&str] = &[
     "next-key",
     "tls",
     "connect",
+    "via",
     "timeouts",
 ];
 
@@ -341,6 +343,7 @@ pub static EXCHANGE: Section = Section {
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
+        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
         optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
@@ -382,6 +385,7 @@ pub static LOGIN: Section = Section {
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
+        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
     ],
 };

@@ -94,6 +94,9 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
     if let Some(address) = endpoint.connect {
         line(out, &format!("connect = {}", quoted(&address.to_string())));
     }
+    if let Some(via) = &endpoint.via {
+        line(out, &format!("via = {}", quoted(&via.to_string())));
+    }
     line(out, &format!("credential = {}", quoted(credential)));
     let authorities: Vec<String> = endpoint
         .verification

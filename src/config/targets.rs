@@ -13,6 +13,7 @@ use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
 use crate::dial::Endpoint;
+use crate::dial::via::Via;
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Target};
 use crate::respond;
@@ -289,7 +290,8 @@ fn endpoints(
         (it.duration("connect").value, it.duration("tls").value)
     })?;
     let authorities = authorities(reader, context);
-    if reader.has("connect") && connect.is_none() {
+    let via = reader.parsed("via", Via::parse);
+    if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
         return None;
     }
     let connect = connect.map(|given| given.value);
@@ -301,6 +303,7 @@ fn endpoints(
             server_name: location.server_name.clone(),
             port: location.port,
             connect,
+            via: via.as_ref().map(|given| given.value.clone()),
             verification: Arc::clone(&verification),
             connect_timeout,
             tls_timeout,

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::{Clock, Moment};
 use crate::dial::resolver::Resolver;
+use crate::dial::via::Via;
 use crate::dial::{self, DialError, Endpoint};
 use crate::tls::Verification;
 use crate::url::Url;
@@ -30,6 +31,8 @@ pub struct Line {
     pub verification: Arc<Verification>,
     /// Where to connect in place of the addresses of its name.
     pub connect: Option<SocketAddr>,
+    /// A parent proxy on the way, if there is one.
+    pub via: Option<Via>,
     /// How long looking up and connecting may take.
     pub connect_timeout: Duration,
     /// How long the handshake may take.
@@ -211,6 +214,7 @@ async fn converse(
         server_name: url.server_name.clone(),
         port: url.port,
         connect: line.connect,
+        via: line.via.clone(),
         verification: Arc::clone(&line.verification),
         connect_timeout: line.connect_timeout,
         tls_timeout: line.tls_timeout,

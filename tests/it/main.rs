@@ -19,6 +19,7 @@ mod routing;
 mod tokens;
 mod vendor;
 mod verification;
+mod via;
 
 // The configuration.
 mod config;
