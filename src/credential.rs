@@ -66,7 +66,6 @@ pub enum Source {
 }
 
 /// A token as its source gave it.
-#[derive(Debug)]
 pub struct Minted {
     /// The token itself.
     pub token: String,
@@ -74,6 +73,14 @@ pub struct Minted {
     pub from: Moment,
     /// When it ends.
     pub end: Moment,
+}
+
+impl std::fmt::Debug for Minted {
+    /// Shows how long the token lives, and not the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Minted");
+        shown.field("end", &self.end).finish_non_exhaustive()
+    }
 }
 
 /// What came of asking for one token.
@@ -86,7 +93,7 @@ pub struct Once {
 }
 
 /// What a source remembers from one attempt to the next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Memory {
     live: Option<(String, Moment)>,
     refresh_token: Option<String>,
@@ -94,6 +101,14 @@ pub struct Memory {
     given: Option<String>,
     /// How many seconds the endpoint's clock is ahead of ours.
     offset: i64,
+}
+
+impl std::fmt::Debug for Memory {
+    /// Leaves the tokens out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Memory");
+        shown.field("offset", &self.offset).finish_non_exhaustive()
+    }
 }
 
 impl Memory {

@@ -43,7 +43,6 @@ pub struct Places {
 }
 
 /// What an answer has brought.
-#[derive(Debug)]
 pub struct Brought {
     /// The token.
     pub token: String,
@@ -51,6 +50,14 @@ pub struct Brought {
     pub life: Duration,
     /// A refresh token.
     pub refresh_token: Option<String>,
+}
+
+impl std::fmt::Debug for Brought {
+    /// Shows how long the token lives, and not the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Brought");
+        shown.field("life", &self.life).finish_non_exhaustive()
+    }
 }
 
 /// What is wrong with an answer; never anything of what it says.

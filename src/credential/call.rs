@@ -75,7 +75,6 @@ impl Urls {
 }
 
 /// An answer, whatever it says.
-#[derive(Debug)]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
@@ -87,6 +86,14 @@ pub struct Reply {
     pub sent: Moment,
     /// How many seconds the endpoint's clock is ahead of ours, where its answer tells.
     pub offset: Option<i64>,
+}
+
+impl std::fmt::Debug for Reply {
+    /// Shows the status alone: headers and body are where the token is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Reply");
+        shown.field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer.

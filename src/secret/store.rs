@@ -16,12 +16,22 @@ use crate::secret::Secret;
 const LARGEST: u64 = 1 << 20;
 
 /// Where files are read from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Store {
     /// The file system.
     Disk,
     /// Texts in memory, by path: for the demo, which leaves no file behind.
     Memory(HashMap<PathBuf, String>),
+}
+
+impl std::fmt::Debug for Store {
+    /// Names the files that are in memory, and shows nothing of them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Disk => f.write_str("Disk"),
+            Self::Memory(files) => f.debug_set().entries(files.keys()).finish(),
+        }
+    }
 }
 
 /// What happens to a secret's file that others may read or write.
