@@ -18,7 +18,7 @@ use crate::listener::{self, BindError, Bound};
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
-use crate::{body, normalize, worker};
+use crate::{body, caller, normalize, worker};
 
 /// All that a configuration says, in the types of the stages that it is for.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Config {
     /// How many threads serve requests.
     pub workers: usize,
     /// What the connections of callers may do.
-    pub worker: worker::Config,
+    pub caller: caller::Config,
     /// Limits on a request's head.
     pub normalize: normalize::Config,
     /// Limits on a request's body.
@@ -95,7 +95,7 @@ impl Running {
 /// [`StartError`]; nothing is left running then.
 pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
-    let worker_config = config.worker;
+    let caller_config = config.caller;
     let bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
     let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
@@ -117,7 +117,7 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
         running
             .threads
             .push(spawn(format!("worker-{number}"), move || {
-                worker::run(sockets, worker_config, shared)
+                worker::run(sockets, caller_config, shared)
             })?);
     }
     let tools = Tools { clock, resolver };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
-use crate::{body, normalize, telemetry, worker};
+use crate::{body, caller, normalize, telemetry};
 
 mod connections;
 pub mod credentials;
@@ -141,7 +141,7 @@ fn read_root(
     credentials::note_unused(&credentials, &targets, problems);
     credentials.extend(variants);
     listeners::add_hosts(&mut listeners, &targets);
-    let worker = worker::Config {
+    let caller = caller::Config {
         head: limit(reader, "head"),
         headers: headers_limit(reader),
         head_timeout: reader.table("timeouts", |it| it.duration("head").value)?,
@@ -167,7 +167,7 @@ fn read_root(
         .collect();
     let config = Config {
         workers,
-        worker,
+        caller,
         normalize,
         body,
         log: log?,

@@ -19,6 +19,7 @@ pub mod upstream;
 
 // What holds it together.
 pub mod app;
+pub mod caller;
 pub mod cli;
 pub mod config;
 pub mod plan;
@@ -34,7 +35,6 @@ pub mod host;
 pub mod jws;
 pub mod secret;
 pub mod shutdown;
-pub mod strict;
 pub mod telemetry;
 pub mod tls;
 pub mod url;

@@ -3,8 +3,6 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +15,12 @@ use crate::dial::{DialError, Endpoint};
 use crate::outgoing::{Authorized, Repeatable};
 
 mod framing;
+mod members;
 pub mod pool;
 pub mod retry;
 
-use pool::{Lease, Pool};
+use members::Members;
+use pool::Lease;
 
 /// How slow an upstream may be once it is connected.
 #[derive(Clone, Copy, Debug)]
@@ -36,34 +36,6 @@ pub struct Timeouts {
 pub struct Upstream {
     members: Members,
     timeouts: Timeouts,
-}
-
-/// The members of a cluster, or the one place that a target is.
-#[derive(Debug)]
-pub struct Members {
-    pools: Vec<Rc<Pool>>,
-    /// The one in use: that which could be connected to last.
-    current: Cell<usize>,
-}
-
-impl Members {
-    /// A connection to the member in use, or to the next one that can be connected to. Nothing has
-    /// been sent to those that cannot.
-    async fn lease(&self) -> Result<Lease, UpstreamError> {
-        let first = self.current.get();
-        let mut last = None;
-        for step in 0..self.pools.len() {
-            let index = (first + step) % self.pools.len();
-            match self.pools[index].lease().await {
-                Err(UpstreamError::Dial(error)) => last = Some(error),
-                leased => {
-                    self.current.set(index);
-                    return leased;
-                }
-            }
-        }
-        Err(last.expect("there is a member").into())
-    }
 }
 
 /// What came of a request that was sent.
@@ -105,14 +77,10 @@ impl Upstream {
     /// An upstream without connections.
     #[must_use]
     pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
-        let pool =
-            |endpoint: &Arc<Endpoint>| Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
-        let pools = endpoints.iter().map(pool).collect();
-        let members = Members {
-            pools,
-            current: Cell::new(0),
-        };
-        Self { members, timeouts }
+        Self {
+            members: Members::new(endpoints, resolver),
+            timeouts,
+        }
     }
 
     /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
@@ -139,6 +107,6 @@ impl Upstream {
 
     /// Drops connections that have been idle for too long.
     pub fn sweep(&self) {
-        self.members.pools.iter().for_each(|pool| pool.sweep());
+        self.members.sweep();
     }
 }

@@ -1,8 +1,6 @@
 //! One thread of the data plane: its own runtime, its own sockets, its own connections. A request
 //! never leaves the worker that accepted it.
 
-use std::cell::Cell;
-use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener as Socket;
 use std::rc::Rc;
@@ -10,19 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use crate::caller::{self, Callers, converse};
 use crate::dial::resolver::Resolver;
 use crate::gateway::{Entrance, Gateway};
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
-use crate::strict::Strict;
 
 /// How often free connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -30,19 +24,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// How long a worker waits when the system has no file descriptor left for a connection: long
 /// enough not to spin, short enough that the next one that is freed is used at once.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(50);
-
-/// What the connections of callers may do; fixed while the process runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// The largest head of a request, in bytes.
-    pub head: usize,
-    /// The most headers of a request.
-    pub headers: usize,
-    /// From the moment a connection is free until the next request's head is there.
-    pub head_timeout: Duration,
-    /// How long requests under way may take after the end was announced.
-    pub drain: Duration,
-}
 
 /// What a worker shares with the rest of the process.
 #[derive(Debug)]
@@ -61,21 +42,17 @@ pub struct Shared {
 /// # Errors
 ///
 /// If the runtime or a socket cannot be set up.
-pub fn run(sockets: Vec<Socket>, config: Config, shared: Shared) -> io::Result<()> {
+pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(serve(sockets, config, shared))
 }
 
-async fn serve(sockets: Vec<Socket>, config: Config, mut shared: Shared) -> io::Result<()> {
+async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
     let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
     let (busy, all_idle) = guards();
-    let callers = Rc::new(Callers {
-        gateway: Rc::clone(&gateway),
-        config,
-        ending: Ending::default(),
-    });
+    let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
     let mut accepting = Vec::new();
     for (listener, socket) in sockets.into_iter().enumerate() {
         socket.set_nonblocking(true)?;
@@ -96,7 +73,7 @@ async fn serve(sockets: Vec<Socket>, config: Config, mut shared: Shared) -> io::
         // Each ends by itself once it has taken in what was waiting.
         let _ = task.await;
     }
-    callers.ending.begin();
+    callers.end();
     sweeping.abort();
     if tokio::time::timeout(config.drain, all_idle.wait())
         .await
@@ -111,36 +88,6 @@ async fn sweep(gateway: Rc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         gateway.sweep();
-    }
-}
-
-/// What the connections of callers have in common.
-struct Callers {
-    gateway: Rc<Gateway>,
-    config: Config,
-    ending: Ending,
-}
-
-/// Tells the connections of one worker that the end was announced. A connection looks at this
-/// whenever it wakes, so it must not touch what other threads touch.
-#[derive(Default)]
-struct Ending {
-    begun: Cell<bool>,
-    announced: Notify,
-}
-
-impl Ending {
-    fn begin(&self) {
-        self.begun.set(true);
-        self.announced.notify_waiters();
-    }
-
-    async fn begun(&self) {
-        let announced = self.announced.notified();
-        // A connection that was accepted last may not have run before the announcement.
-        if !self.begun.get() {
-            announced.await;
-        }
     }
 }
 
@@ -192,35 +139,4 @@ async fn wait_after(error: &io::Error) {
     }
     tracing::error!(%error, "cannot accept a connection");
     tokio::time::sleep(NO_DESCRIPTOR).await;
-}
-
-/// Serves one connection of a caller.
-async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let _ = stream.set_nodelay(true);
-    let gateway = Rc::clone(&callers.gateway);
-    let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(callers.config.head_timeout)
-        .max_headers(callers.config.headers)
-        .max_header_size(callers.config.head)
-        // The size above is looked at when a head is complete; this bounds one that never is.
-        .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(stream)), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = callers.ending.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
-    }
-    drop(busy);
 }

@@ -12,8 +12,9 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use super::UpstreamError;
+use super::members::Members;
 use super::pool::{Lease, Pool};
-use super::{Members, UpstreamError};
 use crate::body::{Progress, RequestBody};
 use crate::outgoing::{Authorized, Repeatable};
 

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "app",
             "body",
+            "caller",
             "credential",
             "dial",
             "headers",
@@ -43,13 +44,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tls",
             "upstream",
             "url",
-            "worker",
         ],
     ),
     (
         "app",
         &[
             "body",
+            "caller",
             "clock",
             "credential",
             "dial",
@@ -62,7 +63,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("worker", &["dial", "gateway", "plan", "shutdown", "strict"]),
+    ("worker", &["caller", "dial", "gateway", "plan", "shutdown"]),
+    ("caller", &["gateway", "shutdown"]),
     (
         "gateway",
         &[
@@ -125,7 +127,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("secret", &[]),
     ("shutdown", &[]),
-    ("strict", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("url", &[]),
