@@ -18,7 +18,7 @@ use crate::listener::{self, BindError, Bound};
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
-use crate::{body, caller, normalize, worker};
+use crate::{body, caller, confine, normalize, worker};
 
 /// All that a configuration says, in the types of the stages that it is for.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub body: body::Config,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// What the process denies itself.
+    pub confine: confine::Config,
     /// Where requests come in.
     pub listeners: Vec<listener::Config>,
     /// What is put on them.

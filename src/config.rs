@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::app::Config;
 use crate::{body, caller, normalize, telemetry};
 
+mod confine;
 mod connections;
 pub mod credentials;
 mod headers;
@@ -66,6 +67,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -166,6 +168,7 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(reader, &context, &listeners, &credentials, &targets),
         workers,
         caller,
         normalize,

@@ -7,20 +7,31 @@ use super::{check, process};
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::confine;
 use crate::plan::Plan;
 use crate::router::Rule;
 use crate::secret::store::Store;
 use crate::telemetry;
 
-/// Loads, starts, announces, waits and drains.
+/// Hardens itself, loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
+    let undone = confine::harden();
     let Loaded {
         config, warnings, ..
     } = match config::load(path, &Store::Disk) {
         Ok(loaded) => loaded,
         Err(problems) => return check::refuse(&problems, path),
     };
+    // Before anything starts a thread, which would not be held by it.
+    let confined = match confine::enforce(&config.confine) {
+        Ok(said) => said,
+        Err(error) => return super::fail(error),
+    };
     telemetry::start(config.log);
+    for undone in undone {
+        tracing::warn!("{undone}");
+    }
+    tracing::info!("{confined}");
     for warning in warnings.sorted() {
         tracing::warn!("{warning}");
     }

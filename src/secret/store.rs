@@ -1,15 +1,17 @@
 //! Where the configuration reads files and secrets from, and how it judges them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::confine;
 use crate::secret::Secret;
 
 /// No file that a configuration names is larger than this; what is, is the wrong file.
@@ -20,15 +22,26 @@ const LARGEST: u64 = 1 << 20;
 pub enum Store {
     /// The file system.
     Disk,
+    /// The file system, with a note of what is asked of it.
+    Noted(Arc<Mutex<Asked>>),
     /// Texts in memory, by path: for the demo, which leaves no file behind.
     Memory(HashMap<PathBuf, String>),
+}
+
+/// What was asked of the file system, for who has to know before more is taken away.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Files that were read, or would have been.
+    pub files: BTreeSet<PathBuf>,
+    /// Whether a secret comes from a program.
+    pub runs_programs: bool,
 }
 
 impl std::fmt::Debug for Store {
     /// Names the files that are in memory, and shows nothing of them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Disk => f.write_str("Disk"),
+            Self::Disk | Self::Noted(_) => f.write_str("Disk"),
             Self::Memory(files) => f.debug_set().entries(files.keys()).finish(),
         }
     }
@@ -129,12 +142,41 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
 }
 
 impl Store {
+    /// The same, with a note of what is asked of it from now on.
+    #[must_use]
+    pub fn noted(&self) -> Self {
+        match self {
+            Self::Disk | Self::Noted(_) => Self::Noted(Arc::default()),
+            Self::Memory(_) => self.clone(),
+        }
+    }
+
+    /// What was asked so far, where that is noted.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self {
+            Self::Noted(asked) => asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Disk | Self::Memory(_) => Asked::default(),
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Asked)) {
+        if let Self::Noted(asked) = self {
+            note(&mut asked.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Notes that a program will be run for a secret.
+    pub fn note_program(&self) {
+        self.note(|asked| asked.runs_programs = true);
+    }
+
     /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
     /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What is no
     /// file never changes while the process runs, except for commands, which always may have.
     #[must_use]
     pub fn stamp(&self, reference: &Reference, folder: &Path) -> Option<Stamp> {
-        let (Self::Disk, Reference::File { path, .. }) = (self, reference) else {
+        let (Self::Disk | Self::Noted(_), Reference::File { path, .. }) = (self, reference) else {
             return None;
         };
         let metadata = std::fs::metadata(folder.join(path)).ok()?;
@@ -200,8 +242,11 @@ impl Store {
     /// The content of a file, and its mode where there is one.
     fn read(&self, path: &Path) -> Result<(Vec<u8>, Option<u32>), Unresolved> {
         let failed = |error: &io::Error| cannot_read(path, error);
+        self.note(|asked| {
+            asked.files.insert(path.to_owned());
+        });
         match self {
-            Self::Disk => {
+            Self::Disk | Self::Noted(_) => {
                 let file = open(path).map_err(|error| failed(&error))?;
                 // Judged on the opened file: a path can point elsewhere a moment later.
                 let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -269,6 +314,12 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
         io::ErrorKind::NotFound => unresolved(
             format!("there is no file {shown}"),
             "paths are relative to this file's folder",
+        ),
+        io::ErrorKind::PermissionDenied if !confine::may_read(path) => unresolved(
+            format!(
+                "{shown} may not be read: it lies in a folder that this process denied itself at its start"
+            ),
+            "restart it, or name the folder in `read` of [confine] next time",
         ),
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();

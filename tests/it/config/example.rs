@@ -25,6 +25,7 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::LIMITS, &["limits"]),
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
     (&keys::SECRETS, &["secrets"]),
+    (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
