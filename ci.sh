@@ -152,11 +152,20 @@ if ((${#skipped[@]})); then
 fi
 
 step 'tests'
+# They note every secret that they make and everything that the proxy lets out, logs at TRACE included.
+export COUNTERSIGN_CANARY=$PWD/target/canary
+rm -rf "$COUNTERSIGN_CANARY"
 cargo test --locked
+
+step 'nothing of a secret in what was let out'
+cargo test --locked --test it -- --ignored --exact \
+    support::canary::no_piece_of_any_secret_is_in_anything_that_was_let_out
+unset COUNTERSIGN_CANARY
 
 if $long; then
     step 'long tests'
     cargo test --release --locked -- --ignored long_
+    COUNTERSIGN_FUZZ=60 cargo test --release --locked --test fuzz
 fi
 
 if $peers; then

@@ -171,7 +171,7 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| matches!(byte, b'/' | b'\\'))
         .map(|segment| {
             let mut name = name_in(segment);
-            while let [rest @ .., b' ' | b'.'] = name {
+            while let [rest @ .., b'\0'..=b' ' | b'.' | 0x7f] = name {
                 name = rest;
             }
             name

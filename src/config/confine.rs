@@ -24,6 +24,9 @@ pub(super) fn read(
     for file in &asked.files {
         config.needs.read_beside(file);
     }
+    if let Some(presets) = root.text("presets") {
+        config.needs.read.insert(context.folder.join(presets.value));
+    }
     let ports: Vec<u16> = listeners
         .iter()
         .map(|it| it.config.address.port())

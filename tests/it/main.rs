@@ -31,6 +31,7 @@ mod demo;
 mod emulated;
 mod serve;
 mod structure;
+mod wiped;
 
 // Other people's tools; run with `--ignored`, where a missing tool is a failure.
 mod peers;

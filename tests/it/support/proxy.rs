@@ -9,6 +9,7 @@ use countersign::config;
 use countersign::credential::Credential;
 use countersign::secret::store::Store;
 
+use super::canary;
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
 
@@ -27,6 +28,7 @@ impl Proxy {
 
     /// The same, for a test that moves the clock.
     pub fn start_with(folder: &Folder, text: &str, clock: Clock) -> Self {
+        canary::listen();
         let loaded = config::parse("proxy.toml", text, folder.path(), &Store::Disk)
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let running = app::start(loaded.config, clock).expect("it starts");
