@@ -127,6 +127,25 @@ check_example() {
     trap - EXIT
 }
 
+# The units, with a program that is there in place of the one that will be.
+check_units() {
+    if ! command -v systemd-analyze >/dev/null; then
+        skip 'systemd-analyze is not here, so packaging/*.service and *.socket were not checked'
+        return
+    fi
+    local scratch
+    scratch=$(mktemp -d)
+    cp packaging/countersign.{service,socket} "$scratch"
+    sed -i 's|/usr/local/bin/countersign|/bin/true|' "$scratch/countersign.service"
+    # Warnings are not in its exit code: an unknown setting is one.
+    systemd-analyze verify "$scratch"/countersign.{service,socket} >"$scratch/said" 2>&1 || true
+    if grep -F "$scratch" "$scratch/said"; then
+        return 1
+    fi
+    systemd-analyze security --offline=true --threshold=20 "$scratch/countersign.service" | tail -n 1
+    rm -rf "$scratch"
+}
+
 step 'format'
 cargo fmt --check
 
@@ -145,6 +164,9 @@ check_dependencies
 
 step 'example'
 check_example
+
+step 'units'
+check_units
 
 if ((${#skipped[@]})); then
     step 'not checked'

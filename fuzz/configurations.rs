@@ -88,8 +88,8 @@ fn read(text: &str, folder: &Path) {
 fn a_configuration_is_read_or_refused_line_by_line() {
     let example = fs::read(root().join("proxy.toml.example")).expect("the example");
     let driver = Driver::new("configurations", WORDS).with(example);
-    driver.run(200, |input| {
-        read(&String::from_utf8_lossy(input), Path::new("/nowhere"))
+    driver.run(400, |input| {
+        read(&String::from_utf8_lossy(input), Path::new("/nowhere"));
     });
 }
 

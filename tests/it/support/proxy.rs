@@ -61,6 +61,11 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            for credential in &running.plan().credentials {
+                if let Some(token) = &credential.state().token {
+                    canary::credential(token.value.as_bytes());
+                }
+            }
             running.drain();
         }
     }
