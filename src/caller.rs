@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use crate::gateway::{Entrance, Gateway};
@@ -79,9 +80,15 @@ impl Ending {
     }
 }
 
+/// What a caller's connection is made of: a socket, or TLS on one. It gives its descriptor, for the
+/// system to be asked whether the other side is gone, and may move to another task with all it has
+/// left to say when the protocol is switched.
+pub trait Line: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
+
 /// Serves one connection of a caller.
-pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let _ = stream.set_nodelay(true);
+pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
     let gateway = Rc::clone(&callers.gateway);
     let service = service_fn(move |request| {
         let gateway = Rc::clone(&gateway);
@@ -94,7 +101,8 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
         .max_header_size(callers.config.head)
         // The size above is looked at when a head is complete; this bounds one that never is.
         .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(stream)), service);
+        .serve_connection(TokioIo::new(Strict::new(line)), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
