@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::clock::{Clock, Moment};
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
+use crate::tls::Authority;
 
 pub mod answer;
 pub mod call;
@@ -42,6 +43,8 @@ use self_signed::SelfSigned;
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
+    /// What tells it from every other one.
+    pub identity: Identity,
     /// How it is got.
     pub source: Source,
     /// Where it goes.
@@ -50,6 +53,24 @@ pub struct Config {
     pub renew_at: u32,
     /// Whether each request gets one of its own.
     pub each_request: bool,
+}
+
+/// Everything that makes a credential's tokens what they are. A credential whose identity is the
+/// same after a reload is the same one and keeps its token. Secrets stand in it by where they are
+/// read from: what is read there is looked after all the time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// All that its configuration says, in one form only.
+    pub text: String,
+    /// Who vouches for its endpoint, which the text only names files for.
+    pub authorities: Vec<Authority>,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Shows nothing: an issuer may be confidential.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 /// How a credential is got.
@@ -268,6 +289,12 @@ impl Credential {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// What tells it from every other one.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.config.identity
     }
 
     /// Whether each request gets a token of its own, so that none is kept.

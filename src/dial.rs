@@ -21,7 +21,8 @@ use resolver::Resolver;
 use via::Via;
 
 /// Where a connection goes and whom it must reach there. All of it comes from the configuration.
-#[derive(Debug)]
+/// Connections to equal ones are as good as each other.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The name or address in the URL.
     pub host: String,
