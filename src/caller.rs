@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::gateway::{Entrance, Gateway};
 use crate::shutdown::Busy;
@@ -19,8 +20,8 @@ pub mod strict;
 
 use strict::Strict;
 
-/// What the connections of callers may do; fixed while the process runs.
-#[derive(Clone, Copy, Debug)]
+/// What the connections of callers may do. A connection keeps to what held when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The largest head of a request, in bytes.
     pub head: usize,
@@ -32,12 +33,14 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// What the connections of callers have in common.
+/// What connections of callers have in common: those that one worker has accepted at one listener
+/// under one rule.
 #[derive(Debug)]
 pub struct Callers {
     gateway: Rc<Gateway>,
     config: Config,
     ending: Ending,
+    cut_off: Cell<usize>,
 }
 
 impl Callers {
@@ -48,12 +51,26 @@ impl Callers {
             gateway,
             config,
             ending: Ending::default(),
+            cut_off: Cell::new(0),
         }
     }
 
-    /// Announces the end: every connection closes once it has answered what it is at.
+    /// What they may do.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Announces the end: every connection closes once it has answered what it is at, and after
+    /// [`Config::drain`] in any case.
     pub fn end(&self) {
         self.ending.begin();
+    }
+
+    /// How many connections did not end in time by themselves.
+    #[must_use]
+    pub fn cut_off(&self) -> usize {
+        self.cut_off.get()
     }
 }
 
@@ -109,7 +126,11 @@ pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>,
         ended = connection.as_mut() => ended,
         () = callers.ending.begun() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let Ok(ended) = timeout(callers.config.drain, connection).await else {
+                callers.cut_off.set(callers.cut_off.get() + 1);
+                return;
+            };
+            ended
         }
     };
     if let Err(error) = ended {

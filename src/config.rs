@@ -18,6 +18,7 @@ mod headers;
 pub mod keys;
 mod kind;
 pub mod listeners;
+mod origin;
 pub mod preset;
 pub mod problem;
 pub mod read;
@@ -27,6 +28,8 @@ pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
+
+pub use origin::origin;
 
 use crate::secret::store::{Modes, Store};
 use preset::{Guide, Known};

@@ -309,6 +309,11 @@ impl Credential {
         RefCell::new(self.cell.view())
     }
 
+    /// Returns once a first attempt to get a token has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        self.cell.attempted().await;
+    }
+
     /// Puts the credential on a request, unless the caller's own is passed on.
     ///
     /// # Errors

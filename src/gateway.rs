@@ -5,20 +5,22 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Cache};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::credential::cell::View;
+use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
+use crate::listener;
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route};
 use crate::respond::{self, Refused};
+use crate::unwind::caught;
 use crate::upstream::Upstream;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::{Lease, Pool};
 
 /// What is answered.
 pub type Answer = Response<ResponseBody<Lease>>;
@@ -26,8 +28,8 @@ pub type Answer = Response<ResponseBody<Lease>>;
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrance {
-    /// The listener, by its index in the plan.
-    pub listener: usize,
+    /// The listener.
+    pub listener: listener::Id,
     /// The address on our side.
     pub local: IpAddr,
     /// The caller's address.
@@ -37,8 +39,9 @@ pub struct Entrance {
 /// Serves the requests of one worker.
 #[derive(Debug)]
 pub struct Gateway {
-    plans: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
     snapshot: RefCell<Rc<Snapshot>>,
+    /// Those before it that knew listeners which are gone now and still have connections.
+    former: RefCell<Vec<Former>>,
     resolver: Resolver,
     ids: RequestIds,
 }
@@ -52,12 +55,32 @@ struct Snapshot {
     views: Vec<RefCell<View>>,
 }
 
+/// A snapshot that listeners have gone with: their connections are served by it to their end.
+#[derive(Debug)]
+struct Former {
+    snapshot: Rc<Snapshot>,
+    gone: Vec<listener::Id>,
+}
+
 impl Snapshot {
-    fn new(plan: Arc<Plan>, resolver: &Resolver) -> Self {
+    /// `before` is the snapshot that this one follows: pools of the same places are taken over with
+    /// their connections.
+    fn new(plan: Arc<Plan>, resolver: &Resolver, before: Option<&Self>) -> Self {
+        let former: Vec<&Rc<Pool>> = before
+            .into_iter()
+            .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
+            .collect();
+        let pool = |endpoint: &Arc<Endpoint>| {
+            let same = former.iter().find(|it| it.endpoint() == endpoint);
+            let new = || Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
+            same.map_or_else(new, |it| Rc::clone(it))
+        };
         let upstreams = plan
             .targets
             .iter()
-            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
+            .map(|target| {
+                Upstream::new(target.endpoints.iter().map(pool).collect(), target.timeouts)
+            })
             .collect();
         let views = plan
             .credentials
@@ -73,24 +96,51 @@ impl Snapshot {
 }
 
 impl Gateway {
-    /// A gateway that follows the plan it is given, and each that replaces it.
+    /// A gateway that serves by this plan.
     #[must_use]
-    pub fn new(plans: Arc<ArcSwap<Plan>>, resolver: Resolver) -> Self {
-        let snapshot = Rc::new(Snapshot::new(plans.load_full(), &resolver));
+    pub fn new(plan: Arc<Plan>, resolver: Resolver) -> Self {
+        let snapshot = Rc::new(Snapshot::new(plan, &resolver, None));
         Self {
-            plans: RefCell::new(Cache::new(plans)),
             snapshot: RefCell::new(snapshot),
+            former: RefCell::default(),
             resolver,
             ids: RequestIds::default(),
         }
     }
 
+    /// Serves by another plan from now on. Requests under way end by the one they began with.
+    pub fn follow(&self, plan: Arc<Plan>) {
+        let before = self.snapshot.borrow();
+        let next = Rc::new(Snapshot::new(plan, &self.resolver, Some(&before)));
+        drop(before);
+        let before = self.snapshot.replace(Rc::clone(&next));
+        let ids = before.plan.listeners.iter().map(|it| it.id);
+        let gone: Vec<listener::Id> = ids.filter(|id| next.plan.listener(*id).is_none()).collect();
+        if !gone.is_empty() {
+            self.former.borrow_mut().push(Former {
+                snapshot: before,
+                gone,
+            });
+        }
+    }
+
+    /// The last connection of a listener that is gone has ended.
+    pub fn forget(&self, listener: listener::Id) {
+        self.former.borrow_mut().retain_mut(|former| {
+            former.gone.retain(|it| *it != listener);
+            !former.gone.is_empty()
+        });
+    }
+
     /// Answers a request, whatever happens.
     pub async fn handle(&self, request: Request<Incoming>, entrance: Entrance) -> Answer {
-        let snapshot = self.snapshot();
+        let Some((snapshot, place)) = self.snapshot(entrance.listener) else {
+            return Refused::internal().into_response(&self.ids.next());
+        };
         let note = snapshot.plan.log_requests.then(|| Note::of(&request));
         let started = note.as_ref().map(|_| Instant::now());
-        let (target, outcome) = serve(&snapshot, request, entrance).await;
+        let served = caught(serve(&snapshot, request, place, entrance.local)).await;
+        let (target, outcome) = served.unwrap_or_else(|| (None, Err(Refused::internal())));
         let id = match (&note, &outcome) {
             (None, Ok(_)) => String::new(),
             _ => self.ids.next(),
@@ -123,14 +173,16 @@ impl Gateway {
         }
     }
 
-    fn snapshot(&self) -> Rc<Snapshot> {
-        let mut plans = self.plans.borrow_mut();
-        let plan = plans.load();
-        let mut snapshot = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(plan, &snapshot.plan) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(plan), &self.resolver));
+    /// The snapshot that serves a listener's requests now, and the listener's place in it.
+    fn snapshot(&self, listener: listener::Id) -> Option<(Rc<Snapshot>, usize)> {
+        let snapshot = self.snapshot.borrow();
+        if let Some(place) = snapshot.plan.listener(listener) {
+            return Some((Rc::clone(&snapshot), place));
         }
-        Rc::clone(&snapshot)
+        let former = self.former.borrow();
+        let last = former.iter().find(|it| it.gone.contains(&listener))?;
+        let place = last.snapshot.plan.listener(listener)?;
+        Some((Rc::clone(&last.snapshot), place))
     }
 }
 
@@ -138,9 +190,10 @@ impl Gateway {
 async fn serve(
     snapshot: &Snapshot,
     request: Request<Incoming>,
-    entrance: Entrance,
+    listener: usize,
+    local: IpAddr,
 ) -> (Option<&str>, Result<Answer, Refused>) {
-    match choose(snapshot, request, entrance) {
+    match choose(snapshot, request, listener, local) {
         Err(refused) => (None, Err(refused)),
         Ok((route, request)) => {
             let target = snapshot.plan.targets[route.target].name.as_str();
@@ -155,14 +208,15 @@ type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
 fn choose(
     snapshot: &Snapshot,
     request: Request<Incoming>,
-    entrance: Entrance,
+    listener: usize,
+    local: IpAddr,
 ) -> Result<Chosen<'_>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
     let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[entrance.listener].admit(&request, entrance.local)?;
-    let route = plan.routes.select(entrance.listener, &request)?;
+    plan.listeners[listener].config.admit(&request, local)?;
+    let route = plan.routes.select(listener, &request)?;
     Ok((route, request))
 }
 

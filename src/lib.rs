@@ -35,8 +35,10 @@ pub mod host;
 pub mod jws;
 pub mod secret;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
+pub mod unwind;
 pub mod url;
 
 // The vendors' own sides. Nothing of the above is used in there.

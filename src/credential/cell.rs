@@ -102,8 +102,20 @@ impl Cell {
                 is_refused: false,
             })),
         }
+        self.note_attempt();
+    }
+
+    /// An attempt has been made; whoever waits looks again.
+    pub fn note_attempt(&self) {
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns once a first attempt has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        let mut attempts = self.attempts.subscribe();
+        // The sender lives in this very cell, so the channel cannot be closed.
+        let _ = attempts.wait_for(|count| *count > 0).await;
     }
 
     /// A target has refused this header value. Forgets the token that it is made of, and no newer

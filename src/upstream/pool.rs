@@ -67,6 +67,12 @@ impl Pool {
         }
     }
 
+    /// Where its connections lead.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
     /// A connection that is ready: a free one if there is any, else a new one.
     ///
     /// # Errors
