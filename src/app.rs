@@ -31,6 +31,8 @@ pub struct Config {
     pub normalize: normalize::Config,
     /// Limits on a request's body.
     pub body: body::Config,
+    /// Whom names are asked of.
+    pub dns: resolver::Config,
     /// What is logged.
     pub log: crate::telemetry::Config,
     /// Where requests come in.
@@ -96,11 +98,12 @@ impl Running {
 pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller_config = config.caller;
+    let dns = config.dns.clone();
     let bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
     let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
     let (shutdown, drain) = shutdown::channel();
-    let (resolver, lookups) = resolver::channel();
+    let (resolver, lookups) = resolver::channel(dns);
 
     let mut running = Running {
         listeners,
