@@ -42,6 +42,8 @@ pub struct Config {
     pub normalize: normalize::Config,
     /// Limits on a request's body.
     pub body: body::Config,
+    /// Whom names are asked of.
+    pub dns: resolver::Config,
     /// What is logged.
     pub log: crate::telemetry::Config,
     /// Where requests come in.
@@ -149,6 +151,7 @@ pub fn follow(config: Config, origin: Origin, clock: Clock) -> Result<Running, S
 fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller = config.caller;
+    let dns = config.dns.clone();
     let bound = {
         // Sockets are set up by the runtime's types and need one to be around, idle as it is.
         let runtime = Builder::new_current_thread().enable_io().build()?;
@@ -163,7 +166,7 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     let (last, over) = shutdown::channel();
     let (broken, is_broken) = shutdown::channel();
     let broken = Arc::new(broken);
-    let (resolver, lookups) = resolver::channel();
+    let (resolver, lookups) = resolver::channel(dns);
     let (reload, asks) = reload::channel();
 
     let mut running = Running {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
+use crate::dial::resolver;
 use crate::{body, caller, normalize, telemetry};
 
 mod connections;
@@ -159,7 +160,7 @@ fn read_root(
     let normalize = normalize::Config {
         target: limit(reader, "target"),
     };
-    let (workers, log) = (workers(reader), log(reader));
+    let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -173,6 +174,7 @@ fn read_root(
         caller,
         normalize,
         body,
+        dns,
         log: log?,
         listeners: listeners
             .into_iter()
@@ -229,6 +231,15 @@ fn limit(reader: &Reader<'_>, name: &str) -> usize {
 fn headers_limit(reader: &Reader<'_>) -> usize {
     let count = reader.table("limits", |it| it.integer("headers")).flatten();
     count.map_or(0, |given| given.value as usize)
+}
+
+fn dns(reader: &Reader<'_>) -> resolver::Config {
+    let server = |text: &str| connections::address(text, 53);
+    let servers = reader.table("dns", |it| it.parsed_texts("servers", server));
+    let servers = servers.unwrap_or_default().into_iter();
+    resolver::Config {
+        servers: servers.map(|given| given.value).collect(),
+    }
 }
 
 fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {

@@ -147,6 +147,7 @@ pub static ROOT: Section = Section {
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
         default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be"),
         default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
+        default("dns", Kind::Table(&DNS), "{}", "whom names are asked of"),
         default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
         required("listeners", Kind::Named(&LISTENER), "where requests come in"),
         optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
@@ -183,6 +184,15 @@ pub static CLIENT_TIMEOUTS: Section = Section {
     keys: &[
         default("head", Kind::Timeout, r#""60s""#, "from the moment a connection is free until the next request's head is there in full"),
         default("body", Kind::Timeout, r#""60s""#, "without a byte of a request's body; 408 after it"),
+    ],
+};
+
+/// `[dns]`
+#[rustfmt::skip]
+pub static DNS: Section = Section {
+    path: "dns",
+    keys: &[
+        default("servers", Kind::Texts, "[]", "DNS servers that are asked in place of the system's resolver, as `10.0.0.53` or `10.0.0.53:5353`; `/etc/hosts` is read first all the same"),
     ],
 };
 

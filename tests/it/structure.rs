@@ -125,7 +125,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("router", &["headers", "host", "normalize"]),
     ("listener", &["host", "normalize"]),
     ("normalize", &["host"]),
-    ("dial", &["host", "tls"]),
+    ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
     ("body", &[]),

@@ -24,6 +24,7 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::LOG, &["log"]),
     (&keys::LIMITS, &["limits"]),
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
+    (&keys::DNS, &["dns"]),
     (&keys::SECRETS, &["secrets"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),

@@ -25,6 +25,7 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::LOG, "/log"),
     (&keys::LIMITS, "/limits"),
     (&keys::CLIENT_TIMEOUTS, "/timeouts"),
+    (&keys::DNS, "/dns"),
     (&keys::SECRETS, "/secrets"),
     (&keys::LISTENER, "/listeners/local"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
@@ -62,7 +63,7 @@ const PRESET_PLACES: &[(&Section, &str)] = &[
 /// A configuration with every table in it; its leaves are written as in TOML.
 fn base() -> Value {
     json!({
-        "log": {}, "limits": {}, "timeouts": {}, "secrets": {},
+        "log": {}, "limits": {}, "timeouts": {}, "dns": {}, "secrets": {},
         "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
