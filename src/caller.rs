@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +17,7 @@ use crate::shutdown::Busy;
 
 pub mod strict;
 
-use strict::Strict;
+use strict::{Strict, Switched};
 
 /// What the connections of callers may do; fixed while the process runs.
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +84,19 @@ impl Ending {
 pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
     let _ = stream.set_nodelay(true);
     let gateway = Rc::clone(&callers.gateway);
+    let busy = Rc::new(busy);
+    let switched = Switched::default();
+    let noted = switched.clone();
     let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
+        let (gateway, busy) = (Rc::clone(&gateway), Rc::clone(&busy));
+        let switched = noted.clone();
+        async move {
+            let answer = gateway.handle(request, entrance, &busy).await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                switched.switch();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,7 +105,9 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
         .max_header_size(callers.config.head)
         // The size above is looked at when a head is complete; this bounds one that never is.
         .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(stream)), service);
+        .serve_connection(TokioIo::new(Strict::new(stream, switched)), service)
+        .with_upgrades();
+    // The service holds `busy` until here, and what it has started holds it on.
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -107,5 +120,4 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
     if let Err(error) = ended {
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
     }
-    drop(busy);
 }

@@ -115,7 +115,7 @@ impl Pool {
         // The task ends with the connection, and with the worker's runtime at the latest. What
         // goes wrong on it is told to the request that is on it.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::trace!(%error, "an upstream connection ended");
             }
         });

@@ -75,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "outgoing",
             "plan",
             "respond",
+            "shutdown",
             "upstream",
         ],
     ),
