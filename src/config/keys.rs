@@ -227,6 +227,7 @@ pub static TARGET: Section = Section {
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
@@ -253,6 +254,7 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
+        default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
     ],
 };
 

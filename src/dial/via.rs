@@ -17,7 +17,7 @@ use crate::secret::Secret;
 const HEAD: usize = 8 * 1024;
 
 /// A parent proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
     /// Its name or address, without brackets.
     pub host: String,
@@ -58,16 +58,12 @@ impl Login {
     }
 }
 
+impl Eq for Login {}
+
 impl PartialEq for Login {
     /// Both sides come from the configuration, and nobody is there to measure how long it takes.
     fn eq(&self, other: &Self) -> bool {
         self.value.expose() == other.value.expose()
-    }
-}
-
-impl PartialEq for Via {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.host, self.port, &self.login) == (&other.host, other.port, &other.login)
     }
 }
 
@@ -81,7 +77,9 @@ pub enum TunnelError {
     #[error("the proxy on the way wants a login (407): give `via` a user and a password")]
     LoginWanted,
     /// It knows who asks, and does not want them (407).
-    #[error("the proxy on the way refused the login of `{0}` (407): is the password right, and does it take Basic?")]
+    #[error(
+        "the proxy on the way refused the login of `{0}` (407): is the password right, and does it take Basic?"
+    )]
     LoginRefused(String),
     /// It refused otherwise, with this status.
     #[error("the proxy on the way answered {0}")]
@@ -217,9 +215,8 @@ mod tests {
         via.login = Some(Login::basic("Aladdin", &password).expect("a login"));
         let request = String::from_utf8(via.request("acme.example:443").to_vec()).expect("text");
         assert!(
-            request.ends_with(
-                "\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"
-            ),
+            request
+                .ends_with("\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
             "{request}"
         );
         assert!(!format!("{via:?}").contains("QWxh"), "{via:?}");

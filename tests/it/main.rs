@@ -17,6 +17,7 @@ mod refusals;
 mod reuse;
 mod routing;
 mod tokens;
+mod upgrades;
 mod vendor;
 mod verification;
 mod via;

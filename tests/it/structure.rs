@@ -82,6 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "outgoing",
             "plan",
             "respond",
+            "shutdown",
             "unwind",
             "upstream",
         ],
