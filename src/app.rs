@@ -19,7 +19,7 @@ use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
 use crate::worker::{self, Turn};
-use crate::{body, caller, normalize};
+use crate::{body, caller, confine, normalize};
 
 mod control;
 mod listeners;
@@ -46,6 +46,8 @@ pub struct Config {
     pub dns: resolver::Config,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// What the process denies itself.
+    pub confine: confine::Config,
     /// Where requests come in.
     pub listeners: Vec<listener::Config>,
     /// What is put on them.

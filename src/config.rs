@@ -13,6 +13,7 @@ use crate::app::Config;
 use crate::dial::resolver;
 use crate::{body, caller, normalize, telemetry};
 
+mod confine;
 mod connections;
 pub mod credentials;
 mod headers;
@@ -70,6 +71,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -170,6 +172,7 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(reader, &context, &listeners, &credentials, &targets),
         workers,
         caller,
         normalize,

@@ -75,6 +75,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
+    /// A list of TCP ports.
+    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -101,6 +103,7 @@ impl Kind {
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
+            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -149,6 +152,7 @@ pub static ROOT: Section = Section {
         default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
         default("dns", Kind::Table(&DNS), "{}", "whom names are asked of"),
         default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
+        default("confine", Kind::Table(&CONFINE), "{}", "what `serve` denies itself"),
         required("listeners", Kind::Named(&LISTENER), "where requests come in"),
         optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
         required("targets", Kind::Named(&TARGET), "where requests go"),
@@ -202,6 +206,18 @@ pub static SECRETS: Section = Section {
     path: "secrets",
     keys: &[
         default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+    ],
+};
+
+/// `[confine]`
+#[rustfmt::skip]
+pub static CONFINE: Section = Section {
+    path: "confine",
+    keys: &[
+        default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
+        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
+        default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
 };
 

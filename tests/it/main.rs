@@ -27,6 +27,7 @@ mod config;
 
 // The program.
 mod cli;
+mod confine;
 mod demo;
 mod emulated;
 mod serve;

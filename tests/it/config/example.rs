@@ -26,6 +26,7 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
     (&keys::DNS, &["dns"]),
     (&keys::SECRETS, &["secrets"]),
+    (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
