@@ -27,7 +27,9 @@ mod config;
 // The program.
 mod cli;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 
