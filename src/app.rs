@@ -19,7 +19,7 @@ use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
 use crate::worker::{self, Turn};
-use crate::{body, caller, normalize};
+use crate::{body, caller, confine, normalize};
 
 mod control;
 mod listeners;
@@ -42,8 +42,12 @@ pub struct Config {
     pub normalize: normalize::Config,
     /// Limits on a request's body.
     pub body: body::Config,
+    /// Whom names are asked of.
+    pub dns: resolver::Config,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// What the process denies itself.
+    pub confine: confine::Config,
     /// Where requests come in.
     pub listeners: Vec<listener::Config>,
     /// What is put on them.
@@ -149,6 +153,7 @@ pub fn follow(config: Config, origin: Origin, clock: Clock) -> Result<Running, S
 fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller = config.caller;
+    let dns = config.dns.clone();
     let bound = {
         // Sockets are set up by the runtime's types and need one to be around, idle as it is.
         let runtime = Builder::new_current_thread().enable_io().build()?;
@@ -163,7 +168,7 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     let (last, over) = shutdown::channel();
     let (broken, is_broken) = shutdown::channel();
     let broken = Arc::new(broken);
-    let (resolver, lookups) = resolver::channel();
+    let (resolver, lookups) = resolver::channel(dns);
     let (reload, asks) = reload::channel();
 
     let mut running = Running {

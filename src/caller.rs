@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -17,7 +19,7 @@ use crate::shutdown::Busy;
 
 pub mod strict;
 
-use strict::Strict;
+use strict::{Strict, Switched};
 
 /// What the connections of callers may do. A connection keeps to what held when it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,13 +98,29 @@ impl Ending {
     }
 }
 
+/// What a caller's connection is made of: a socket, or TLS on one. It gives its descriptor, for the
+/// system to be asked whether the other side is gone, and may move to another task with all it has
+/// left to say when the protocol is switched.
+pub trait Line: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
+
 /// Serves one connection of a caller.
-pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let _ = stream.set_nodelay(true);
+pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
     let gateway = Rc::clone(&callers.gateway);
+    let busy = Rc::new(busy);
+    let switched = Switched::default();
+    let noted = switched.clone();
     let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
+        let (gateway, busy) = (Rc::clone(&gateway), Rc::clone(&busy));
+        let switched = noted.clone();
+        async move {
+            let answer = gateway.handle(request, entrance, &busy).await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                switched.switch();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -111,7 +129,9 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
         .max_header_size(callers.config.head)
         // The size above is looked at when a head is complete; this bounds one that never is.
         .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(stream)), service);
+        .serve_connection(TokioIo::new(Strict::new(line, switched)), service)
+        .with_upgrades();
+    // The service holds `busy` until here, and what it has started holds it on.
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -128,5 +148,4 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
     if let Err(error) = ended {
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
     }
-    drop(busy);
 }

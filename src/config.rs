@@ -10,8 +10,10 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
+use crate::dial::resolver;
 use crate::{body, caller, normalize, telemetry};
 
+mod confine;
 mod connections;
 pub mod credentials;
 mod headers;
@@ -69,6 +71,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -159,7 +162,7 @@ fn read_root(
     let normalize = normalize::Config {
         target: limit(reader, "target"),
     };
-    let (workers, log) = (workers(reader), log(reader));
+    let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -169,10 +172,12 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(reader, &context, &listeners, &credentials, &targets),
         workers,
         caller,
         normalize,
         body,
+        dns,
         log: log?,
         listeners: listeners
             .into_iter()
@@ -229,6 +234,15 @@ fn limit(reader: &Reader<'_>, name: &str) -> usize {
 fn headers_limit(reader: &Reader<'_>) -> usize {
     let count = reader.table("limits", |it| it.integer("headers")).flatten();
     count.map_or(0, |given| given.value as usize)
+}
+
+fn dns(reader: &Reader<'_>) -> resolver::Config {
+    let server = |text: &str| connections::address(text, 53);
+    let servers = reader.table("dns", |it| it.parsed_texts("servers", server));
+    let servers = servers.unwrap_or_default().into_iter();
+    resolver::Config {
+        servers: servers.map(|given| given.value).collect(),
+    }
 }
 
 fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {

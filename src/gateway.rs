@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
@@ -16,11 +17,15 @@ use crate::dial::resolver::Resolver;
 use crate::listener;
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
-use crate::plan::{Plan, Route};
+use crate::plan::{Plan, Route, Target};
 use crate::respond::{self, Refused};
+use crate::shutdown::Busy;
 use crate::unwind::caught;
-use crate::upstream::Upstream;
 use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::{Sent, Upstream};
+
+mod tunnel;
+mod upgrade;
 
 /// What is answered.
 pub type Answer = Response<ResponseBody<Lease>>;
@@ -132,14 +137,19 @@ impl Gateway {
         });
     }
 
-    /// Answers a request, whatever happens.
-    pub async fn handle(&self, request: Request<Incoming>, entrance: Entrance) -> Answer {
+    /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        entrance: Entrance,
+        busy: &Busy,
+    ) -> Answer {
         let Some((snapshot, place)) = self.snapshot(entrance.listener) else {
             return Refused::internal().into_response(&self.ids.next());
         };
         let note = snapshot.plan.log_requests.then(|| Note::of(&request));
         let started = note.as_ref().map(|_| Instant::now());
-        let served = caught(serve(&snapshot, request, place, entrance.local)).await;
+        let served = caught(serve(&snapshot, request, place, entrance.local, busy)).await;
         let (target, outcome) = served.unwrap_or_else(|| (None, Err(Refused::internal())));
         let id = match (&note, &outcome) {
             (None, Ok(_)) => String::new(),
@@ -187,17 +197,21 @@ impl Gateway {
 }
 
 /// Serves a request; gives the name of the target it went to, too, as far as it came.
-async fn serve(
-    snapshot: &Snapshot,
-    request: Request<Incoming>,
+async fn serve<'a>(
+    snapshot: &'a Snapshot,
+    mut request: Request<Incoming>,
     listener: usize,
     local: IpAddr,
-) -> (Option<&str>, Result<Answer, Refused>) {
+    busy: &Busy,
+) -> (Option<&'a str>, Result<Answer, Refused>) {
+    let caller = hyper::upgrade::on(&mut request);
     match choose(snapshot, request, listener, local) {
         Err(refused) => (None, Err(refused)),
         Ok((route, request)) => {
-            let target = snapshot.plan.targets[route.target].name.as_str();
-            (Some(target), forward(snapshot, route, request).await)
+            let target = &snapshot.plan.targets[route.target];
+            let outcome = forward(snapshot, route, request).await;
+            let answer = outcome.map(|sent| finish(sent, caller, target, busy));
+            (Some(&target.name), answer)
         }
     }
 }
@@ -225,14 +239,14 @@ async fn forward(
     snapshot: &Snapshot,
     route: &Route,
     request: crate::normalize::Normalized<RequestBody>,
-) -> Result<Answer, Refused> {
+) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
     let method = request.method().clone();
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
         let sent = upstream.send(outgoing.as_it_is()).await?;
-        return Ok(respond::pass(sent.answer, &method, &target.respond));
+        return Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
     let patience = target.credential_timeout;
@@ -252,7 +266,18 @@ async fn forward(
     if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
-    Ok(respond::pass(sent.answer, &method, &target.respond))
+    Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)))
+}
+
+/// Hands the answer to the caller; where the target has switched protocols, the connections too.
+fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Answer {
+    match sent.switched_to {
+        None => sent.answer,
+        Some(protocol) => {
+            let idle = target.timeouts.stream;
+            upgrade::switch(sent.answer, caller, protocol, idle, busy.clone())
+        }
+    }
 }
 
 /// What the log says of a request. The query is left out: tools put secrets there.

@@ -29,6 +29,7 @@ pub mod worker;
 pub mod backoff;
 pub mod body;
 pub mod clock;
+pub mod confine;
 pub mod dial;
 pub mod headers;
 pub mod host;

@@ -15,16 +15,8 @@ use crate::supervisor::{self, State};
 /// sysexits.h).
 const BROKEN: u8 = 70;
 
-/// Leaves no core file with keys in it, and takes all the descriptors it may have: each request
-/// under way needs two.
+/// Takes all the descriptors that the process may have: each request under way needs two.
 pub(super) fn prepare() {
-    let core = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, core) {
-        tracing::warn!(%error, "cannot turn core files off");
-    }
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(
         Resource::Nofile,

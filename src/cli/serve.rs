@@ -8,6 +8,7 @@ use super::process;
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::confine;
 use crate::plan::Plan;
 use crate::router::Rule;
 use crate::secret::store::Store;
@@ -15,8 +16,9 @@ use crate::secret::trail::Trail;
 use crate::supervisor::{self, State};
 use crate::telemetry;
 
-/// Loads, starts, announces, waits and drains.
+/// Hardens itself, loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
+    let undone = confine::harden();
     let trail = Trail::default();
     let Loaded {
         config, warnings, ..
@@ -24,7 +26,16 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return check::refuse(&problems, path),
     };
+    // Before anything starts a thread, which would not be held by it.
+    let confined = match confine::enforce(&config.confine) {
+        Ok(said) => said,
+        Err(error) => return super::fail(error),
+    };
     telemetry::start(config.log);
+    for undone in undone {
+        tracing::warn!("{undone}");
+    }
+    tracing::info!("{confined}");
     for warning in warnings.sorted() {
         tracing::warn!("{warning}");
     }

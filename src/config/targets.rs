@@ -317,6 +317,7 @@ fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
         let timeouts = Timeouts {
             first_byte: it.duration("first-byte").value,
             idle: it.duration("idle").value,
+            stream: it.duration("stream").value,
         };
         (timeouts, it.duration("credential").value)
     })
@@ -333,6 +334,7 @@ fn prepare(
     note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);
+    let upgrades = reader.parsed_texts("upgrades", protocol);
     Some(outgoing::Config {
         host: location.authority.clone(),
         base: location.target.path().trim_end_matches('/').to_owned(),
@@ -347,6 +349,26 @@ fn prepare(
             "pass" => ClientAuthorization::Pass,
             _ => ClientAuthorization::Replace,
         },
+        upgrades: upgrades.into_iter().map(|given| given.value).collect(),
         pseudonym: pseudonym.clone(),
     })
+}
+
+/// A protocol that bytes are passed on for, unseen. Another HTTP would bring requests that nobody
+/// has read, TLS what nobody can.
+fn protocol(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let family = name.split('/').next().unwrap_or_default();
+    if ["h2c", "h2", "http", "tls"].contains(&family) {
+        return Err(format!(
+            "`{text}` is never passed on: requests inside it would be seen by nobody, and go out without a credential"
+        ));
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!(
+            "`{text}` is not the name of a protocol, such as `websocket`"
+        ));
+    }
+    Ok(name)
 }

@@ -59,7 +59,10 @@ impl<T> Material<T> {
             stamp: Mutex::default(),
         };
         let warning = match material.place.reference {
-            Reference::Command(_) => None,
+            Reference::Command(_) => {
+                material.place.store.note_program();
+                None
+            }
             _ => material.read()?,
         };
         Ok((material, warning))

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::confine;
 use crate::secret::Secret;
 use crate::secret::trail::{Stamp, Trail};
 
@@ -122,6 +123,31 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
 }
 
 impl Store {
+    /// The same, with a note of what is wanted of it.
+    #[must_use]
+    pub fn noted(&self) -> Self {
+        match self {
+            Self::Disk => Self::Noted(Trail::default()),
+            Self::Noted(_) | Self::Memory(_) => self.clone(),
+        }
+    }
+
+    /// What was wanted so far, where that is noted.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        match self {
+            Self::Noted(trail) => trail.clone(),
+            Self::Disk | Self::Memory(_) => Trail::default(),
+        }
+    }
+
+    /// Notes that a program is run for a secret, where that is kept.
+    pub fn note_program(&self) {
+        if let Self::Noted(trail) = self {
+            trail.note_program();
+        }
+    }
+
     /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
     /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What is no
     /// file never changes while the process runs, except for commands, which always may have.
@@ -246,8 +272,9 @@ impl Store {
             ));
         }
         // systemd sees to the modes in there.
-        self.read(&Path::new(&folder).join(name))
-            .map(|(bytes, _)| bytes)
+        let path = Path::new(&folder).join(name);
+        self.note(&path, true);
+        self.read(&path).map(|(bytes, _)| bytes)
     }
 }
 
@@ -267,6 +294,12 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
         io::ErrorKind::NotFound => unresolved(
             format!("there is no file {shown}"),
             "paths are relative to this file's folder",
+        ),
+        io::ErrorKind::PermissionDenied if !confine::may_read(path) => unresolved(
+            format!(
+                "{shown} may not be read: it lies in a folder that this process denied itself at its start"
+            ),
+            "restart it, or name the folder in `read` of [confine] next time",
         ),
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();

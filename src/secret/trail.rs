@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a file was, as far as one can tell without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,13 @@ impl Stamp {
 /// The files that a configuration was made of, each as it was just before it was read: a change
 /// since then shows as another stamp.
 #[derive(Clone, Debug, Default)]
-pub struct Trail(Arc<Mutex<BTreeMap<PathBuf, Trace>>>);
+pub struct Trail(Arc<Mutex<Traces>>);
+
+#[derive(Debug, Default)]
+struct Traces {
+    files: BTreeMap<PathBuf, Trace>,
+    runs_programs: bool,
+}
 
 /// One file of a [`Trail`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +56,29 @@ impl Trail {
             stamp: Stamp::of(path),
             is_secret,
         };
-        let mut traces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        traces.entry(path.to_path_buf()).or_insert(trace);
+        self.traces()
+            .files
+            .entry(path.to_path_buf())
+            .or_insert(trace);
+    }
+
+    pub(super) fn note_program(&self) {
+        self.traces().runs_programs = true;
     }
 
     /// All of them, by path.
     #[must_use]
     pub fn files(&self) -> BTreeMap<PathBuf, Trace> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.traces().files.clone()
+    }
+
+    /// Whether a secret comes from a program.
+    #[must_use]
+    pub fn runs_programs(&self) -> bool {
+        self.traces().runs_programs
+    }
+
+    fn traces(&self) -> MutexGuard<'_, Traces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

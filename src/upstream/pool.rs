@@ -121,7 +121,7 @@ impl Pool {
         // The task ends with the connection, and with the worker's runtime at the latest. What
         // goes wrong on it is told to the request that is on it.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::trace!(%error, "an upstream connection ended");
             }
         });
@@ -163,6 +163,10 @@ impl Lease {
                 .insert(header::HOST, authority.clone());
         }
     }
+
+    /// Takes the connection out of the pool for good: it has left HTTP (RFC 9110 section 7.8), and
+    /// what comes over it belongs to whoever asked for that.
+    pub fn leave(self) {}
 
     /// Closes the connection after this request.
     pub(super) fn used_up(mut self) -> Self {
