@@ -30,7 +30,9 @@ mod config;
 mod cli;
 mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 
