@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,15 +11,18 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::credential::call::Tools;
 use crate::credential::{self, Credential, renewal};
 use crate::dial::resolver::{self, Lookups};
+use crate::limits::InFlight;
 use crate::listener::{self, BindError, Bound};
+use crate::metrics::Metrics;
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
-use crate::shutdown::{self, Drain, Shutdown};
-use crate::{body, caller, normalize, worker};
+use crate::shutdown::{self, AllIdle, Drain, Shutdown, guards};
+use crate::{admin, body, caller, normalize, worker};
 
 /// All that a configuration says, in the types of the stages that it is for.
 #[derive(Debug)]
@@ -31,8 +35,12 @@ pub struct Config {
     pub normalize: normalize::Config,
     /// Limits on a request's body.
     pub body: body::Config,
+    /// How many requests may be under way at once, to all targets together.
+    pub requests: Option<usize>,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// Where the admin pages are, if anywhere.
+    pub admin: Option<admin::Config>,
     /// Where requests come in.
     pub listeners: Vec<listener::Config>,
     /// What is put on them.
@@ -49,6 +57,9 @@ pub enum StartError {
     /// An address could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address of the admin pages could not be bound.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
     /// The system gave no thread, timer or socket.
     #[error("the system does not let a thread start")]
     System(#[from] io::Error),
@@ -58,6 +69,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     listeners: Vec<(String, SocketAddr)>,
+    admin: Option<admin::Address>,
     plans: Arc<ArcSwap<Plan>>,
     shutdown: Shutdown,
     threads: Vec<JoinHandle<()>>,
@@ -68,6 +80,12 @@ impl Running {
     #[must_use]
     pub fn listeners(&self) -> &[(String, SocketAddr)] {
         &self.listeners
+    }
+
+    /// Where the admin pages are, if anywhere.
+    #[must_use]
+    pub fn admin(&self) -> Option<&admin::Address> {
+        self.admin.as_ref()
     }
 
     /// The plan in force.
@@ -98,12 +116,20 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let caller_config = config.caller;
     let bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
+    let admin = config.admin.clone();
+    let pages = match &admin {
+        Some(config) => Some(admin::bind(&config.address)?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::new(workers));
     let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
     let (shutdown, drain) = shutdown::channel();
     let (resolver, lookups) = resolver::channel();
+    let (busy, all_idle) = guards();
 
     let mut running = Running {
-        listeners,
+        listeners: listeners.clone(),
+        admin: pages.as_ref().map(|it| it.address.clone()),
         plans: Arc::clone(&plans),
         shutdown,
         threads: Vec::new(),
@@ -112,17 +138,29 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
         let shared = worker::Shared {
             plans: Arc::clone(&plans),
             resolver: resolver.clone(),
+            counts: Arc::clone(&metrics.workers()[number]),
             drain: drain.clone(),
         };
+        let busy = busy.clone();
         running
             .threads
             .push(spawn(format!("worker-{number}"), move || {
+                let _busy = busy;
                 worker::run(sockets, caller_config, shared)
             })?);
     }
+    drop(busy);
+    let house = House {
+        plans,
+        metrics,
+        listeners,
+        admin: admin.zip(pages),
+        drain,
+        workers: all_idle,
+    };
     let tools = Tools { clock, resolver };
     running.threads.push(spawn("control".into(), move || {
-        control(&plans, lookups, &tools, drain)
+        control(house, lookups, &tools)
     })?);
     Ok(running)
 }
@@ -169,6 +207,8 @@ fn plan(config: Config, clock: Clock) -> Plan {
         normalize: config.normalize,
         body: config.body,
         log_requests: config.log.requests,
+        requests: config.requests.map(|limit| Arc::new(InFlight::new(limit))),
+        clock,
     }
 }
 
@@ -183,17 +223,23 @@ fn spawn(
     })
 }
 
-/// The control thread: everything that is slow or rare.
-fn control(
-    plans: &ArcSwap<Plan>,
-    lookups: Lookups,
-    tools: &Tools,
-    mut drain: Drain,
-) -> io::Result<()> {
+/// What the control thread looks after.
+struct House {
+    plans: Arc<ArcSwap<Plan>>,
+    metrics: Arc<Metrics>,
+    listeners: Vec<(String, SocketAddr)>,
+    admin: Option<(admin::Config, admin::Bound)>,
+    drain: Drain,
+    workers: AllIdle,
+}
+
+/// The control thread: everything that is slow or rare. It ends after the workers, whose last
+/// requests may want a token, and whoever asks is told that the process ends.
+fn control(house: House, lookups: Lookups, tools: &Tools) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    let plan = plans.load_full();
+    let plan = house.plans.load_full();
     runtime.block_on(async {
         spawn_local(lookups.serve());
         for credential in &plan.credentials {
@@ -203,11 +249,31 @@ fn control(
         // The first tokens go before the authorities, which take tens of milliseconds to read.
         tokio::task::yield_now().await;
         load_authorities(&plan);
-        drain.begun().await;
+        if let Some((config, bound)) = house.admin {
+            let clock = tools.clock.clone();
+            let admin = Admin {
+                config,
+                plans: house.plans,
+                metrics: house.metrics,
+                listeners: house.listeners,
+                started: clock.now(),
+                clock,
+                drain: house.drain,
+                reload: None,
+            };
+            spawn_local(serve_admin(bound, Rc::new(admin)));
+        }
+        house.workers.wait().await;
     });
     // A look-up that hangs in the system's resolver must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
     Ok(())
+}
+
+async fn serve_admin(bound: admin::Bound, admin: Rc<Admin>) {
+    if let Err(error) = admin::serve(bound, admin).await {
+        tracing::error!(%error, "there are no admin pages");
+    }
 }
 
 /// Reads the authorities now rather than in the first request. What is wrong with them is told to

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::gateway::{Entrance, Gateway};
+use crate::metrics;
 use crate::shutdown::Busy;
 
 pub mod strict;
@@ -36,16 +38,18 @@ pub struct Config {
 pub struct Callers {
     gateway: Rc<Gateway>,
     config: Config,
+    pub(crate) counts: Arc<metrics::Worker>,
     ending: Ending,
 }
 
 impl Callers {
     /// Those of a worker, while the end is not announced.
     #[must_use]
-    pub fn new(gateway: Rc<Gateway>, config: Config) -> Self {
+    pub fn new(gateway: Rc<Gateway>, config: Config, counts: Arc<metrics::Worker>) -> Self {
         Self {
             gateway,
             config,
+            counts,
             ending: Ending::default(),
         }
     }
@@ -79,9 +83,27 @@ impl Ending {
     }
 }
 
+/// Counts a connection while it is open.
+struct Open<'a>(&'a metrics::Worker);
+
+impl<'a> Open<'a> {
+    fn begin(counts: &'a metrics::Worker) -> Self {
+        counts.accepted.up();
+        counts.connections.up();
+        Self(counts)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.down();
+    }
+}
+
 /// Serves one connection of a caller.
 pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
     let _ = stream.set_nodelay(true);
+    let _open = Open::begin(&callers.counts);
     let gateway = Rc::clone(&callers.gateway);
     let service = service_fn(move |request| {
         let gateway = Rc::clone(&gateway);

@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::app::Config;
 use crate::{body, caller, normalize, telemetry};
 
+mod admin;
 mod connections;
 pub mod credentials;
 mod headers;
@@ -157,6 +158,8 @@ fn read_root(
         target: limit(reader, "target"),
     };
     let (workers, log) = (workers(reader), log(reader));
+    let admin = admin::read(reader, folder);
+    let requests = reader.table("limits", |it| it.integer("requests"));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -171,6 +174,8 @@ fn read_root(
         normalize,
         body,
         log: log?,
+        admin,
+        requests: requests.flatten().map(|given| given.value as usize),
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -233,6 +238,10 @@ fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
         let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
         Some(telemetry::Config {
             level,
+            format: match it.word("format")?.value.as_str() {
+                "json" => telemetry::Format::Json,
+                _ => telemetry::Format::Text,
+            },
             requests: it.boolean("requests"),
         })
     })?

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::credential::cell::View;
 use crate::dial::resolver::Resolver;
+use crate::limits::Limits;
+use crate::metrics;
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route};
@@ -20,8 +22,15 @@ use crate::respond::{self, Refused};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
 
-/// What is answered.
-pub type Answer = Response<ResponseBody<Lease>>;
+mod passage;
+
+use passage::{Carried, Note, Passage, Place};
+
+/// What is answered, counted until its last byte.
+pub type Answer = Response<Carried<ResponseBody<Lease>>>;
+
+/// What is answered, as it came.
+type Passed = Response<ResponseBody<Lease>>;
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +49,7 @@ pub struct Gateway {
     plans: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
     snapshot: RefCell<Rc<Snapshot>>,
     resolver: Resolver,
+    counts: Arc<metrics::Worker>,
     ids: RequestIds,
 }
 
@@ -50,14 +60,40 @@ struct Snapshot {
     plan: Arc<Plan>,
     upstreams: Vec<Upstream>,
     views: Vec<RefCell<View>>,
+    /// The targets, as they are counted here.
+    places: Vec<Rc<Place>>,
+    /// Where requests are counted that come to no target.
+    nowhere: Rc<Place>,
 }
 
 impl Snapshot {
-    fn new(plan: Arc<Plan>, resolver: &Resolver) -> Self {
+    fn new(plan: Arc<Plan>, resolver: &Resolver, counts: &metrics::Worker) -> Self {
+        let places: Vec<Rc<Place>> = plan
+            .targets
+            .iter()
+            .map(|target| {
+                Rc::new(Place {
+                    name: target.name.clone(),
+                    counts: counts.target(&target.name),
+                    limits: target.limits.clone(),
+                    requests: plan.requests.clone(),
+                })
+            })
+            .collect();
+        let nowhere = Rc::new(Place {
+            name: String::new(),
+            counts: counts.target(""),
+            limits: Limits::default(),
+            requests: None,
+        });
         let upstreams = plan
             .targets
             .iter()
-            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
+            .zip(&places)
+            .map(|(target, place)| {
+                let counts = Arc::clone(&place.counts);
+                Upstream::new(&target.endpoints, target.timeouts, resolver, counts)
+            })
             .collect();
         let views = plan
             .credentials
@@ -68,19 +104,27 @@ impl Snapshot {
             plan,
             upstreams,
             views,
+            places,
+            nowhere,
         }
     }
 }
 
 impl Gateway {
-    /// A gateway that follows the plan it is given, and each that replaces it.
+    /// A gateway that follows the plan it is given, and each that replaces it, and counts what it
+    /// does.
     #[must_use]
-    pub fn new(plans: Arc<ArcSwap<Plan>>, resolver: Resolver) -> Self {
-        let snapshot = Rc::new(Snapshot::new(plans.load_full(), &resolver));
+    pub fn new(
+        plans: Arc<ArcSwap<Plan>>,
+        resolver: Resolver,
+        counts: Arc<metrics::Worker>,
+    ) -> Self {
+        let snapshot = Rc::new(Snapshot::new(plans.load_full(), &resolver, &counts));
         Self {
             plans: RefCell::new(Cache::new(plans)),
             snapshot: RefCell::new(snapshot),
             resolver,
+            counts,
             ids: RequestIds::default(),
         }
     }
@@ -88,32 +132,20 @@ impl Gateway {
     /// Answers a request, whatever happens.
     pub async fn handle(&self, request: Request<Incoming>, entrance: Entrance) -> Answer {
         let snapshot = self.snapshot();
-        let note = snapshot.plan.log_requests.then(|| Note::of(&request));
-        let started = note.as_ref().map(|_| Instant::now());
-        let (target, outcome) = serve(&snapshot, request, entrance).await;
-        let id = match (&note, &outcome) {
-            (None, Ok(_)) => String::new(),
-            _ => self.ids.next(),
+        let is_logged = snapshot.plan.log_requests;
+        let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
+        let mut passage = Passage::begin(Rc::clone(&snapshot.nowhere), note);
+        let answer = match serve(&snapshot, request, entrance, &mut passage).await {
+            Ok(answer) => answer,
+            Err(refused) => {
+                let id = passage.id().unwrap_or_else(|| self.ids.next());
+                log_refusal(&refused, passage.target(), &id);
+                passage.refused(refused.code);
+                refused.into_response(&id)
+            }
         };
-        let code = outcome.as_ref().err().map(|refused| refused.code);
-        let answer = outcome.unwrap_or_else(|refused| {
-            log_refusal(&refused, target, &id);
-            refused.into_response(&id)
-        });
-        if let (Some(note), Some(started)) = (note, started) {
-            tracing::info!(
-                target: "countersign::request",
-                id,
-                peer = %entrance.peer,
-                method = %note.method,
-                path = note.path,
-                to = target.unwrap_or("-"),
-                status = answer.status().as_u16(),
-                code,
-                took = ?started.elapsed(),
-            );
-        }
-        answer
+        passage.answered(answer.status());
+        answer.map(|body| passage.carry(body))
     }
 
     /// Drops what has been idle for too long.
@@ -128,25 +160,26 @@ impl Gateway {
         let plan = plans.load();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(plan, &snapshot.plan) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(plan), &self.resolver));
+            *snapshot = Rc::new(Snapshot::new(
+                Arc::clone(plan),
+                &self.resolver,
+                &self.counts,
+            ));
         }
         Rc::clone(&snapshot)
     }
 }
 
-/// Serves a request; gives the name of the target it went to, too, as far as it came.
+/// The way of a request, to its target if it comes that far.
 async fn serve(
     snapshot: &Snapshot,
     request: Request<Incoming>,
     entrance: Entrance,
-) -> (Option<&str>, Result<Answer, Refused>) {
-    match choose(snapshot, request, entrance) {
-        Err(refused) => (None, Err(refused)),
-        Ok((route, request)) => {
-            let target = snapshot.plan.targets[route.target].name.as_str();
-            (Some(target), forward(snapshot, route, request).await)
-        }
-    }
+    passage: &mut Passage,
+) -> Result<Passed, Refused> {
+    let (route, request) = choose(snapshot, request, entrance)?;
+    passage.lead_to(&snapshot.places[route.target], &snapshot.plan.clock)?;
+    forward(snapshot, route, request, passage).await
 }
 
 type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
@@ -171,7 +204,8 @@ async fn forward(
     snapshot: &Snapshot,
     route: &Route,
     request: crate::normalize::Normalized<RequestBody>,
-) -> Result<Answer, Refused> {
+    passage: &mut Passage,
+) -> Result<Passed, Refused> {
     let target = &snapshot.plan.targets[route.target];
     let method = request.method().clone();
     let outgoing = prepare(request, &route.outgoing)?;
@@ -184,6 +218,7 @@ async fn forward(
     let patience = target.credential_timeout;
     let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
+    passage.wears(credential);
     let mut sent = upstream.send(authorized).await?;
     if is_ours
         && sent.answer.status() == StatusCode::UNAUTHORIZED
@@ -192,6 +227,8 @@ async fn forward(
         && timeout(patience, copy.body().whole()).await == Ok(true)
         && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
+        passage.counts().replayed.up();
+        passage.wears(credential);
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
@@ -201,28 +238,12 @@ async fn forward(
     Ok(respond::pass(sent.answer, &method, &target.respond))
 }
 
-/// What the log says of a request. The query is left out: tools put secrets there.
-struct Note {
-    method: Method,
-    path: String,
-}
-
-impl Note {
-    fn of(request: &Request<Incoming>) -> Self {
-        Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-        }
-    }
-}
-
-fn log_refusal(refused: &Refused, target: Option<&str>, id: &str) {
+fn log_refusal(refused: &Refused, target: &str, id: &str) {
     let causes = if refused.causes.is_empty() {
         &*refused.detail
     } else {
         &refused.causes
     };
-    let target = target.unwrap_or("-");
     if refused.status.is_server_error() {
         tracing::warn!(id, to = target, code = refused.code, causes, "refused");
     } else {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::dial::Endpoint;
+use crate::limits::{InFlight, Limits};
 use crate::router::Table;
 use crate::upstream::Timeouts;
 use crate::{body, listener, normalize, outgoing, respond};
@@ -27,6 +29,10 @@ pub struct Plan {
     pub body: body::Config,
     /// Whether each request is logged.
     pub log_requests: bool,
+    /// How many requests may be under way at once, to all targets together.
+    pub requests: Option<Arc<InFlight>>,
+    /// What rates are measured with.
+    pub clock: Clock,
 }
 
 /// Where a request goes, and what is done to it on the way.
@@ -51,6 +57,8 @@ pub struct Target {
     pub timeouts: Timeouts,
     /// How long a request waits for a token.
     pub credential_timeout: Duration,
+    /// How many requests it takes.
+    pub limits: Limits,
     /// What is done to its answers.
     pub respond: respond::Config,
 }

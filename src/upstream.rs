@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::body::{Fault, RequestBody, ResponseBody};
 use crate::dial::resolver::Resolver;
 use crate::dial::{DialError, Endpoint};
+use crate::metrics;
 use crate::outgoing::{Authorized, Repeatable};
 
 mod framing;
@@ -74,11 +75,16 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream without connections.
+    /// An upstream without connections, which counts what it does.
     #[must_use]
-    pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
+    pub fn new(
+        endpoints: &[Arc<Endpoint>],
+        timeouts: Timeouts,
+        resolver: &Resolver,
+        counts: Arc<metrics::Target>,
+    ) -> Self {
         Self {
-            members: Members::new(endpoints, resolver),
+            members: Members::new(endpoints, resolver, counts),
             timeouts,
         }
     }

@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use crate::caller::{self, Callers, converse};
 use crate::dial::resolver::Resolver;
 use crate::gateway::{Entrance, Gateway};
+use crate::metrics;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
 
@@ -32,6 +33,8 @@ pub struct Shared {
     pub plans: Arc<ArcSwap<Plan>>,
     /// Looks names up.
     pub resolver: Resolver,
+    /// What this worker counts.
+    pub counts: Arc<metrics::Worker>,
     /// Hears of the end.
     pub drain: Drain,
 }
@@ -50,9 +53,13 @@ pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::
 }
 
 async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
-    let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
+    let gateway = Rc::new(Gateway::new(
+        shared.plans,
+        shared.resolver,
+        Arc::clone(&shared.counts),
+    ));
     let (busy, all_idle) = guards();
-    let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
+    let callers = Rc::new(Callers::new(Rc::clone(&gateway), config, shared.counts));
     let mut accepting = Vec::new();
     for (listener, socket) in sockets.into_iter().enumerate() {
         socket.set_nonblocking(true)?;
@@ -121,7 +128,10 @@ async fn accept(
                     ));
                 }
             }
-            Err(error) => wait_after(&error).await,
+            Err(error) => {
+                callers.counts.accept_errors.up();
+                wait_after(&error).await;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
 use crate::dial::Endpoint;
 use crate::dial::via::Via;
+use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Target};
 use crate::respond;
@@ -122,6 +123,7 @@ fn read_one(
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
     let timeouts = timeouts(&reader);
+    let limits = limits(&reader);
     let prepare = prepare(
         &reader,
         &locations[0],
@@ -138,6 +140,7 @@ fn read_one(
                 endpoints,
                 timeouts,
                 credential_timeout: wait,
+                limits,
                 respond: respond::Config { remove, set },
             }
         });
@@ -320,6 +323,21 @@ fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
         };
         (timeouts, it.duration("credential").value)
     })
+}
+
+fn limits(reader: &Reader<'_>) -> Limits {
+    let requests = reader.table("limits", |it| it.integer("requests"));
+    let rate = reader.table("rate", |it| {
+        let (requests, per) = (it.integer("requests")?.value, it.duration("per").value);
+        let burst = it.integer("burst").map_or(requests, |given| given.value);
+        Some(Arc::new(Rate::new(requests, per, burst)))
+    });
+    Limits {
+        requests: requests
+            .flatten()
+            .map(|it| Arc::new(InFlight::new(it.value as usize))),
+        rate: rate.flatten(),
+    }
 }
 
 fn prepare(

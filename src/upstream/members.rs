@@ -8,6 +8,7 @@ use super::UpstreamError;
 use super::pool::{Lease, Pool};
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
+use crate::metrics;
 
 /// The members of a cluster, or the one place that a target is.
 #[derive(Debug)]
@@ -19,9 +20,15 @@ pub(super) struct Members {
 
 impl Members {
     /// The members without connections.
-    pub(super) fn new(endpoints: &[Arc<Endpoint>], resolver: &Resolver) -> Self {
-        let pool =
-            |endpoint: &Arc<Endpoint>| Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
+    pub(super) fn new(
+        endpoints: &[Arc<Endpoint>],
+        resolver: &Resolver,
+        counts: Arc<metrics::Target>,
+    ) -> Self {
+        let pool = |endpoint: &Arc<Endpoint>| {
+            let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(&counts));
+            Rc::new(Pool::new(endpoint, resolver.clone(), counts))
+        };
         Self {
             pools: endpoints.iter().map(pool).collect(),
             current: Cell::new(0),

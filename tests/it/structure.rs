@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "admin",
             "app",
             "clock",
             "config",
@@ -25,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "admin",
             "app",
             "body",
             "caller",
@@ -33,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "headers",
             "host",
             "jws",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -47,14 +50,30 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "admin",
+        &[
+            "clock",
+            "credential",
+            "host",
+            "listener",
+            "metrics",
+            "plan",
+            "shutdown",
+            "telemetry",
+        ],
+    ),
+    (
         "app",
         &[
+            "admin",
             "body",
             "caller",
             "clock",
             "credential",
             "dial",
+            "limits",
             "listener",
+            "metrics",
             "normalize",
             "plan",
             "router",
@@ -63,14 +82,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("worker", &["caller", "dial", "gateway", "plan", "shutdown"]),
-    ("caller", &["gateway", "shutdown"]),
+    (
+        "worker",
+        &["caller", "dial", "gateway", "metrics", "plan", "shutdown"],
+    ),
+    ("caller", &["gateway", "metrics", "shutdown"]),
     (
         "gateway",
         &[
             "body",
+            "clock",
             "credential",
             "dial",
+            "limits",
+            "metrics",
             "normalize",
             "outgoing",
             "plan",
@@ -82,8 +107,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "plan",
         &[
             "body",
+            "clock",
             "credential",
             "dial",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -99,6 +126,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "credential",
             "dial",
             "headers",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -106,7 +134,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "outgoing"]),
+    ("upstream", &["body", "dial", "metrics", "outgoing"]),
     (
         "credential",
         &[
@@ -125,6 +153,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("emulator", &[]),
     ("headers", &[]),
     ("host", &[]),
+    ("limits", &[]),
+    ("metrics", &[]),
     ("secret", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),

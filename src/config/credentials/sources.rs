@@ -76,10 +76,12 @@ pub(super) fn read(
             .is_some_and(|given| given.value == "each-request");
     Some(Config {
         name: name.to_owned(),
+        with: None,
         source: source?,
         placement: placement?,
         renew_at: renew_at?.value,
         each_request,
+        required: reader.boolean("required"),
     })
 }
 
