@@ -16,7 +16,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub use readiness::Ready;
 pub use socket::{Address, BindError, Bound, bind};
 
 /// Where the admin pages are, and what they ask for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where they listen.
     pub address: Address,
@@ -64,8 +64,17 @@ pub struct Config {
     pub ready: Ready,
 }
 
-/// Has the configuration read again. Gives what is wrong with it, if it was not taken.
-pub type Reload = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>>>;
+/// What has the configuration read again.
+pub trait Reload: Send {
+    /// Reads it, and says what has changed or what is wrong.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>>>>;
+
+    /// How many reloads took effect, and how many changed nothing because of a fault.
+    fn counts(&self) -> (u64, u64);
+
+    /// Whether the last one was refused: what is in force is not what the file says.
+    fn is_refused(&self) -> bool;
+}
 
 /// What the pages look at.
 pub struct Admin {
@@ -75,16 +84,14 @@ pub struct Admin {
     pub plans: Arc<ArcSwap<Plan>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// The listeners' names and addresses.
-    pub listeners: Vec<(String, SocketAddr)>,
     /// The time.
     pub clock: Clock,
     /// When the process started.
     pub started: Moment,
     /// Knows of the end.
     pub drain: Drain,
-    /// What a reload does; `None` if nothing can be reloaded.
-    pub reload: Option<Reload>,
+    /// What reloads.
+    pub reload: Box<dyn Reload>,
 }
 
 /// Connections at once: a few scrapers and a few operators.
@@ -105,7 +112,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// If the runtime does not take the socket.
-pub async fn serve(bound: Bound, admin: Rc<Admin>) -> io::Result<()> {
+pub async fn serve(bound: Bound, admin: Rc<Admin>) -> io::Result<Infallible> {
     let listener = Listener::new(bound)?;
     let open = Rc::new(Cell::new(0));
     loop {
@@ -212,13 +219,9 @@ impl Admin {
     }
 
     async fn reload(&self) -> Answer {
-        let Some(reload) = &self.reload else {
-            let detail = "this process was not started from a file";
-            return problem(501, "no-reload", detail);
-        };
-        match reload().await {
-            Ok(()) => json(200, &json!({ "reloaded": true })),
-            Err(faults) => problem(422, "faulty", &faults),
+        match self.reload.reload().await {
+            Ok(report) => json(200, &json!({ "reloaded": true, "report": report })),
+            Err(faults) => problem(422, "reload-refused", &faults),
         }
     }
 

@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode};
 use crate::clock::{Clock, Moment};
 use crate::jws;
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
+use crate::tls::Authority;
 
 pub mod answer;
 pub mod call;
@@ -46,6 +47,8 @@ pub struct Config {
     pub name: String,
     /// What a route's `with` changes about it, if it is a variant.
     pub with: Option<String>,
+    /// What tells it from every other one.
+    pub identity: Identity,
     /// How it is got.
     pub source: Source,
     /// Where it goes.
@@ -56,6 +59,24 @@ pub struct Config {
     pub each_request: bool,
     /// Whether the process counts as ready only while it has a token.
     pub required: bool,
+}
+
+/// Everything that makes a credential's tokens what they are. A credential whose identity is the
+/// same after a reload is the same one and keeps its token. Secrets stand in it by where they are
+/// read from: what is read there is looked after all the time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// All that its configuration says, in one form only.
+    pub text: String,
+    /// Who vouches for its endpoint, which the text only names files for.
+    pub authorities: Vec<Authority>,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Shows nothing: an issuer may be confidential.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 /// How a credential is got.
@@ -276,6 +297,12 @@ impl Credential {
         &self.config.name
     }
 
+    /// What tells it from every other one.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.config.identity
+    }
+
     /// Whether each request gets a token of its own, so that none is kept.
     #[must_use]
     pub fn is_for_each_request(&self) -> bool {
@@ -286,6 +313,11 @@ impl Credential {
     #[must_use]
     pub fn view(&self) -> RefCell<View> {
         RefCell::new(self.cell.view())
+    }
+
+    /// Returns once a first attempt to get a token has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        self.cell.attempted().await;
     }
 
     /// Puts the credential on a request, unless the caller's own is passed on.

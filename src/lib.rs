@@ -30,6 +30,7 @@ pub mod worker;
 pub mod backoff;
 pub mod body;
 pub mod clock;
+pub mod confine;
 pub mod dial;
 pub mod headers;
 pub mod host;
@@ -38,8 +39,10 @@ pub mod limits;
 pub mod metrics;
 pub mod secret;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
+pub mod unwind;
 pub mod url;
 
 // The vendors' own sides. Nothing of the above is used in there.

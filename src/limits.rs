@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What a target takes. `None` is no limit.
+/// What a target takes, or the whole process. `None` is no limit.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     /// How many requests may be under way at once.
@@ -55,21 +55,12 @@ impl Limits {
     ///
     /// [`Exceeded`], and then nothing has been counted against the rate.
     pub fn admit(&self, now: impl FnOnce() -> Duration) -> Result<Option<Permit>, Exceeded> {
-        let permit = admit(self.requests.as_ref())?;
+        let permit = self.requests.as_ref().map(InFlight::admit).transpose()?;
         if let Some(rate) = &self.rate {
             rate.take(now())?;
         }
         Ok(permit)
     }
-}
-
-/// Takes a request in where there is a limit.
-///
-/// # Errors
-///
-/// [`Exceeded::Busy`].
-pub fn admit(limit: Option<&Arc<InFlight>>) -> Result<Option<Permit>, Exceeded> {
-    limit.map(InFlight::admit).transpose()
 }
 
 /// How many requests are under way, and how many may be.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpSocket;
@@ -13,7 +14,7 @@ use crate::normalize::Normalized;
 const BACKLOG: u32 = 1024;
 
 /// A listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
@@ -21,6 +22,19 @@ pub struct Config {
     pub address: SocketAddr,
     /// The names that a `Host` may have.
     pub hosts: Vec<Pattern>,
+}
+
+/// Tells listeners apart from one plan to the next. None is ever given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(u64);
+
+impl Id {
+    /// One that no other listener of this process has or had.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Why a caller is not let in. The texts are for the caller.
@@ -45,6 +59,16 @@ pub enum Denied {
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Config {
+    /// Whether both let in the same callers in the same way, whatever they are called.
+    #[must_use]
+    pub fn has_rule_of(&self, other: &Self) -> bool {
+        let renamed = Self {
+            name: self.name.clone(),
+            ..other.clone()
+        };
+        *self == renamed
+    }
+
     /// Whether a request may come in here.
     ///
     /// # Errors

@@ -181,6 +181,14 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Counts a connection of a caller until the guard is dropped.
+    #[must_use]
+    pub fn open(&self) -> Open<'_> {
+        self.accepted.up();
+        self.connections.up();
+        Open(self)
+    }
+
     /// The counts of the target of that name; of the requests that come to no target if it is
     /// empty. They go on where they stood if the target has been known before.
     #[must_use]
@@ -190,14 +198,20 @@ impl Worker {
     }
 }
 
+/// A connection of a caller that is open.
+#[derive(Debug)]
+pub struct Open<'a>(&'a Worker);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.down();
+    }
+}
+
 /// What the process counts.
 #[derive(Debug)]
 pub struct Metrics {
     workers: Vec<Arc<Worker>>,
-    /// Reloads that took effect.
-    pub reloads: Count,
-    /// Reloads that changed nothing, because of a fault.
-    pub failed_reloads: Count,
 }
 
 impl Metrics {
@@ -206,8 +220,6 @@ impl Metrics {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
-            reloads: Count::default(),
-            failed_reloads: Count::default(),
         }
     }
 

@@ -218,6 +218,9 @@ impl From<normalize::Refusal> for Refused {
     }
 }
 
+/// Ports that were used come free after a minute at most, descriptors much sooner.
+const EXHAUSTED: Duration = Duration::from_secs(5);
+
 const REQUEST_ERROR: &str = "http_request_error";
 const REQUEST_DENIED: &str = "http_request_denied";
 const PROXY_RESPONSE: &str = "proxy_internal_response";
@@ -366,6 +369,20 @@ impl From<UpstreamError> for Refused {
                 "connection_refused",
                 "the target cannot be connected to",
             ),
+            UpstreamError::Dial(DialError::Tunnel { .. }) => bad(
+                "upstream-refused",
+                "connection_refused",
+                "the parent proxy on the way to the target gave no tunnel",
+            ),
+            UpstreamError::Dial(DialError::Exhausted { .. }) => Self {
+                retry_after: Some(EXHAUSTED),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    PROXY_RESPONSE,
+                    "this proxy has no port or file descriptor left for another connection",
+                )
+            },
             UpstreamError::Dial(DialError::Tls { .. } | DialError::Roots(_)) => bad(
                 "upstream-tls",
                 "tls_certificate_error",

@@ -38,6 +38,14 @@ impl Drain {
     }
 }
 
+impl Drain {
+    /// Whether the end has been announced.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
 /// Held by whatever must be finished before the end. Purposefully without a method: being dropped
 /// is all it does.
 #[derive(Clone, Debug)]

@@ -8,7 +8,13 @@ use std::panic;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::fmt::format::{self, DefaultFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
 
 mod json;
 mod queue;
@@ -38,6 +44,9 @@ pub enum Format {
 /// The one queue of the process; none before logging starts.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// Changes what is logged by the process that has started to.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
 /// How long the end waits for what is still to be written. A reader that takes nothing within it
 /// will not take it later.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -47,20 +56,33 @@ pub fn start(config: Config) {
     if let Ok(queue) = Queue::start(io::stderr()) {
         let _ = QUEUE.set(queue);
     }
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(config.level)
-        .with_writer(|| Line)
-        .with_target(false)
-        .log_internal_errors(false);
-    let _ = match config.format {
-        Format::Text => tracing::subscriber::set_global_default(subscriber.finish()),
-        Format::Json => {
-            let subscriber = subscriber.event_format(json::Json);
-            tracing::subscriber::set_global_default(subscriber.finish())
-        }
-    };
+    let is_json = config.format == Format::Json;
+    let (level, handle) = reload::Layer::new(config.level);
+    let subscriber = tracing_subscriber::registry()
+        .with(level)
+        .with((!is_json).then(lines))
+        .with(is_json.then(|| lines().event_format(json::Json)));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = LEVEL.set(handle);
+    }
     // The standard hook would write by itself, and block a worker where nobody reads.
     panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug")));
+}
+
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>()
+-> Layer<S, DefaultFields, format::Format, fn() -> Line> {
+    Layer::default()
+        .with_writer((|| Line) as fn() -> Line)
+        .with_target(false)
+        .log_internal_errors(false)
+}
+
+/// Logs by another level from now on.
+pub fn set_level(level: LevelFilter) {
+    if let Some(handle) = LEVEL.get() {
+        // Fails if logging has ended, and then there is nothing to change.
+        let _ = handle.reload(level);
+    }
 }
 
 /// Says one line outside of the log's own format, as the program does when it ends.

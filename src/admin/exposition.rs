@@ -8,7 +8,7 @@ use super::{Admin, process};
 use crate::clock::processor_time;
 use crate::credential::report::Report;
 use crate::metrics::{BOUNDS, Outcome, Target};
-use crate::telemetry;
+use crate::{telemetry, unwind};
 
 /// The whole page.
 pub(super) fn of(admin: &Admin) -> String {
@@ -227,16 +227,18 @@ fn house(page: &mut Page, admin: &Admin) {
         "counter",
         "Reloads of the configuration.",
     );
-    for (outcome, count) in [
-        ("done", &admin.metrics.reloads),
-        ("failed", &admin.metrics.failed_reloads),
-    ] {
-        page.sample(
-            "countersign_reloads_total",
-            &[("outcome", outcome)],
-            count.get(),
-        );
+    let (done, failed) = admin.reload.counts();
+    for (outcome, count) in [("done", done), ("failed", failed)] {
+        let labels = [("outcome", outcome)];
+        page.sample("countersign_reloads_total", &labels, count);
     }
+    page.one(
+        "countersign_panics_total",
+        "counter",
+        "Requests that a bug has ended.",
+        &[],
+        unwind::count(),
+    );
     page.one(
         "countersign_log_lines_lost_total",
         "counter",

@@ -14,10 +14,10 @@ pub(super) fn of(admin: &Admin) -> Value {
     let plan = admin.plans.load();
     let counts = admin.metrics.targets();
     let now = admin.clock.now();
-    let listeners = admin
-        .listeners
-        .iter()
-        .map(|(name, address)| json!({ "name": name, "address": address.to_string() }));
+    let (reloads, failed) = admin.reload.counts();
+    let listeners = plan.listeners.iter();
+    let listeners =
+        listeners.map(|it| json!({ "name": it.config.name, "address": it.bound.to_string() }));
     let targets = plan.targets.iter().enumerate();
     let targets = targets.map(|(index, it)| target(index, it, &plan, counts.get(&it.name)));
     let credentials = plan.credentials.iter();
@@ -30,8 +30,9 @@ pub(super) fn of(admin: &Admin) -> Value {
         "workers": admin.metrics.workers().len(),
         "connections": admin.metrics.sum(|worker| &worker.connections),
         "reloads": {
-            "done": admin.metrics.reloads.get(),
-            "failed": admin.metrics.failed_reloads.get(),
+            "done": reloads,
+            "failed": failed,
+            "last-failed": admin.reload.is_refused(),
         },
         "log-lines-lost": telemetry::lost(),
         "listeners": listeners.collect::<Vec<_>>(),

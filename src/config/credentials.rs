@@ -13,6 +13,7 @@ use super::{Context, keys, show, targets};
 use crate::credential::Config;
 
 mod claims;
+mod identity;
 mod secrets;
 mod sources;
 

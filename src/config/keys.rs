@@ -75,6 +75,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
+    /// A list of TCP ports.
+    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -101,6 +103,7 @@ impl Kind {
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
+            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -148,7 +151,9 @@ pub static ROOT: Section = Section {
         optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
         default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be, and how many may be under way"),
         default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
+        default("dns", Kind::Table(&DNS), "{}", "whom names are asked of"),
         default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
+        default("confine", Kind::Table(&CONFINE), "{}", "what `serve` denies itself"),
         required("listeners", Kind::Named(&LISTENER), "where requests come in"),
         optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
         required("targets", Kind::Named(&TARGET), "where requests go"),
@@ -200,12 +205,33 @@ pub static CLIENT_TIMEOUTS: Section = Section {
     ],
 };
 
+/// `[dns]`
+#[rustfmt::skip]
+pub static DNS: Section = Section {
+    path: "dns",
+    keys: &[
+        default("servers", Kind::Texts, "[]", "DNS servers that are asked in place of the system's resolver, as `10.0.0.53` or `10.0.0.53:5353`; `/etc/hosts` is read first all the same"),
+    ],
+};
+
 /// `[secrets]`
 #[rustfmt::skip]
 pub static SECRETS: Section = Section {
     path: "secrets",
     keys: &[
         default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+    ],
+};
+
+/// `[confine]`
+#[rustfmt::skip]
+pub static CONFINE: Section = Section {
+    path: "confine",
+    keys: &[
+        default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
+        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
+        default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
 };
 
@@ -231,6 +257,7 @@ pub static TARGET: Section = Section {
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
         default("limits", Kind::Table(&TARGET_LIMITS), "{}", "how many requests it takes at once"),
@@ -259,6 +286,7 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
+        default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
     ],
 };
 

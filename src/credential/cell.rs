@@ -135,8 +135,20 @@ impl Cell {
                 }));
             }
         }
+        self.note_attempt();
+    }
+
+    /// An attempt has been made; whoever waits looks again.
+    pub fn note_attempt(&self) {
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns once a first attempt has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        let mut attempts = self.attempts.subscribe();
+        // The sender lives in this very cell, so the channel cannot be closed.
+        let _ = attempts.wait_for(|count| *count > 0).await;
     }
 
     /// A target has refused this header value. Forgets the token that it is made of, and no newer
@@ -180,8 +192,7 @@ impl Cell {
                 .or(Some(now)),
             ..State::default()
         });
-        self.attempts
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.note_attempt();
     }
 
     /// Whether an attempt is over, however it ended.
@@ -220,7 +231,7 @@ impl Cell {
     }
 
     /// Returns when an attempt is over that was not over before.
-    pub async fn attempted(&self) {
+    pub async fn next_attempt(&self) {
         // The sender lives in this very cell, so the channel cannot be closed.
         let _ = self.attempts.subscribe().changed().await;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::task::spawn_local;
+use tokio::task::JoinSet;
 
 use super::call::Tools;
 use super::cell::{Failure, Token};
@@ -33,8 +33,12 @@ const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 /// as after any other failure.
 pub async fn keep(credential: Arc<Credential>, tools: Tools) {
     loop {
-        let kept = spawn_local(renew(Arc::clone(&credential), tools.clone()));
-        let Err(panic) = kept.await else { return };
+        // Whatever is in here ends with this task.
+        let mut kept = JoinSet::new();
+        kept.spawn_local(renew(Arc::clone(&credential), tools.clone()));
+        let Some(Err(panic)) = kept.join_next().await else {
+            return;
+        };
         let name = credential.name();
         tracing::error!(credential = name, %panic, "renewing broke; it begins anew");
         let again = credential.clock.now().after(RETRY);

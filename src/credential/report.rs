@@ -98,7 +98,7 @@ impl Credential {
     /// a refusal: an operator has changed something. Returns when an attempt is over.
     pub async fn renew_now(&self) {
         self.cell.demand();
-        self.cell.attempted().await;
+        self.cell.next_attempt().await;
     }
 }
 

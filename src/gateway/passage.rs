@@ -8,24 +8,47 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::credential::Credential;
-use crate::limits::{Exceeded, InFlight, Limits, Permit, admit};
+use crate::limits::{Exceeded, Limits, Permit};
 use crate::metrics::{self, Outcome};
+use crate::plan::{Plan, Target};
 
 /// Where requests go, as one worker counts them; nowhere, if the name is empty.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) name: String,
+    name: String,
     pub(super) counts: Arc<metrics::Target>,
     /// What the target takes.
-    pub(super) limits: Limits,
+    limits: Limits,
     /// What the process takes.
-    pub(super) requests: Option<Arc<InFlight>>,
+    overall: Limits,
+}
+
+impl Place {
+    /// A target.
+    pub(super) fn of(target: &Target, plan: &Plan, counts: &metrics::Worker) -> Self {
+        Self {
+            name: target.name.clone(),
+            counts: counts.target(&target.name),
+            limits: target.limits.clone(),
+            overall: plan.limits.clone(),
+        }
+    }
+
+    /// No target.
+    pub(super) fn nowhere(counts: &metrics::Worker) -> Self {
+        Self {
+            name: String::new(),
+            counts: counts.target(""),
+            limits: Limits::default(),
+            overall: Limits::default(),
+        }
+    }
 }
 
 /// A request on its way. It is over when this is dropped.
@@ -68,9 +91,9 @@ impl Note {
 
 impl Passage {
     /// A request that has come in, and has not found its target yet.
-    pub(super) fn begin(nowhere: Rc<Place>, note: Option<Box<Note>>) -> Self {
+    pub(super) fn begin(nowhere: &Rc<Place>, note: Option<Box<Note>>) -> Self {
         Self {
-            place: nowhere,
+            place: Rc::clone(nowhere),
             _permits: (None, None),
             is_active: false,
             started: Instant::now(),
@@ -84,8 +107,9 @@ impl Passage {
         self.place = Rc::clone(place);
         place.counts.active.up();
         self.is_active = true;
-        let overall = admit(place.requests.as_ref())?;
-        self._permits = (overall, place.limits.admit(|| clock.now().boot)?);
+        let now = || clock.now().boot;
+        let overall = place.overall.admit(now)?;
+        self._permits = (overall, place.limits.admit(now)?);
         Ok(())
     }
 
@@ -119,18 +143,14 @@ impl Passage {
         }
     }
 
-    /// The head of its answer is there.
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status);
+    /// The head of its answer is there. The rest of the way is that of the answer's body.
+    pub(super) fn answer<B>(mut self, answer: Response<B>) -> Response<Carried<B>> {
+        self.status = Some(answer.status());
         self.place.counts.took.note(self.started.elapsed());
-    }
-
-    /// The rest of the way is that of the answer's body.
-    pub(super) fn carry<B>(self, body: B) -> Carried<B> {
-        Carried {
+        answer.map(|body| Carried {
             body,
             passage: self,
-        }
+        })
     }
 }
 

@@ -37,7 +37,7 @@ const BUFFER: usize = 128 * 1024;
 pub struct Pool {
     endpoint: Arc<Endpoint>,
     resolver: Resolver,
-    pub(super) counts: Arc<metrics::Target>,
+    counts: Arc<metrics::Target>,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -68,6 +68,18 @@ impl Pool {
             counts,
             idle: RefCell::default(),
         }
+    }
+
+    /// Where its connections lead.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<metrics::Target> {
+        &self.counts
     }
 
     /// A connection that is ready: a free one if there is any, else a new one.
@@ -124,7 +136,7 @@ impl Pool {
         // The task ends with the connection, and with the worker's runtime at the latest. What
         // goes wrong on it is told to the request that is on it.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::trace!(%error, "an upstream connection ended");
             }
         });
@@ -166,6 +178,10 @@ impl Lease {
                 .insert(header::HOST, authority.clone());
         }
     }
+
+    /// Takes the connection out of the pool for good: it has left HTTP (RFC 9110 section 7.8), and
+    /// what comes over it belongs to whoever asked for that.
+    pub fn leave(self) {}
 
     /// Closes the connection after this request.
     pub(super) fn used_up(mut self) -> Self {

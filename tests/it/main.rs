@@ -13,10 +13,12 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod mixup;
 mod refusals;
 mod reuse;
 mod routing;
 mod tokens;
+mod upgrades;
 mod vendor;
 mod verification;
 mod via;
@@ -26,6 +28,7 @@ mod config;
 
 // The program.
 mod cli;
+mod confine;
 mod demo;
 mod emulated;
 mod serve;

@@ -26,7 +26,9 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::ADMIN, "/admin"),
     (&keys::LIMITS, "/limits"),
     (&keys::CLIENT_TIMEOUTS, "/timeouts"),
+    (&keys::DNS, "/dns"),
     (&keys::SECRETS, "/secrets"),
+    (&keys::CONFINE, "/confine"),
     (&keys::LISTENER, "/listeners/local"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
     (&keys::PLACEMENT, "/credentials/acme/self-signed/placement"),
@@ -65,7 +67,8 @@ const PRESET_PLACES: &[(&Section, &str)] = &[
 /// A configuration with every table in it; its leaves are written as in TOML.
 fn base() -> Value {
     json!({
-        "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "secrets": {},
+        "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "dns": {},
+        "secrets": {}, "confine": {},
         "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
@@ -224,6 +227,7 @@ fn takes(kind: &Kind, value: &str) -> bool {
         | Kind::Word(_)
         | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
+        Kind::Ports => value == "list",
         Kind::Integer(..) => value == "integer",
         Kind::Boolean => value == "boolean",
         Kind::Any => true,
