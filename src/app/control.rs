@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
-use super::succession::{Fixed, keep_endpoints, load_authorities, plan};
+use super::succession::{Fixed, keep_endpoints, keep_limits, load_authorities, plan};
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
+use crate::admin::{self, Admin};
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
@@ -68,6 +69,7 @@ impl Control {
         reload: Reload,
         asks: mpsc::UnboundedReceiver<Ask>,
         origin: Option<Origin>,
+        pages: Option<(admin::Bound, Admin)>,
         mut over: Drain,
         ready: oneshot::Sender<()>,
     ) -> io::Result<()> {
@@ -80,6 +82,12 @@ impl Control {
             let mut renewals = Renewals::new(self.tools.clone());
             for credential in &plan.credentials {
                 renewals.begin(credential);
+            }
+            if let Some((bound, admin)) = pages {
+                spawn_local(async move {
+                    let Err(error) = admin::serve(bound, Rc::new(admin)).await;
+                    tracing::error!(%error, "there are no admin pages");
+                });
             }
             let _ = ready.send(());
             // The first tokens go before the authorities, which take tens of milliseconds to read.
@@ -226,6 +234,7 @@ impl Control {
 fn prepare(mut reading: Reading, before: &Plan) -> Reading {
     if let Ok((config, _)) = &mut reading.outcome {
         keep_endpoints(&mut config.targets, before);
+        keep_limits(config, before);
         load_authorities(&config.targets);
     }
     reading

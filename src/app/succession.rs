@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
+use crate::admin;
 use crate::app::Config;
 use crate::credential::{self, Credential};
 use crate::plan::{Listener, Plan, Target};
+use crate::telemetry;
 
 /// What holds for the process as long as it runs, so that a change of it takes a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Fixed {
     workers: usize,
+    log: telemetry::Format,
+    admin: Option<admin::Config>,
 }
 
 impl Fixed {
-    pub(super) fn workers(self) -> usize {
+    pub(super) fn workers(&self) -> usize {
         self.workers
     }
 
     /// What a configuration would have otherwise, by the names of its keys.
-    pub(super) fn differences(self, config: &Config) -> Vec<&'static str> {
-        let keys = [("workers", self.workers != config.workers)];
+    pub(super) fn differences(&self, config: &Config) -> Vec<&'static str> {
+        let keys = [
+            ("workers", self.workers != config.workers),
+            ("log.format", self.log != config.log.format),
+            ("admin", self.admin != config.admin),
+        ];
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key).collect()
     }
@@ -33,6 +41,8 @@ pub(super) fn plan(
 ) -> (Plan, Fixed) {
     let fixed = Fixed {
         workers: config.workers,
+        log: config.log.format,
+        admin: config.admin,
     };
     let plan = Plan {
         listeners,
@@ -42,6 +52,7 @@ pub(super) fn plan(
         normalize: config.normalize,
         body: config.body,
         log_requests: config.log.requests,
+        limits: config.limits,
     };
     (plan, fixed)
 }
@@ -53,6 +64,17 @@ pub(super) fn keep_endpoints(targets: &mut [Target], before: &Plan) {
         let mut former = before.targets.iter().flat_map(|it| &it.endpoints);
         if let Some(same) = former.find(|it| *it == endpoint) {
             *endpoint = Arc::clone(same);
+        }
+    }
+}
+
+/// Has limits that say the same go on counting: what is under way stays under way, and a reload is no
+/// way around a rate.
+pub(super) fn keep_limits(config: &mut Config, before: &Plan) {
+    config.limits.carry_on(&before.limits);
+    for target in &mut config.targets {
+        if let Some(same) = before.targets.iter().find(|it| it.name == target.name) {
+            target.limits.carry_on(&same.limits);
         }
     }
 }
