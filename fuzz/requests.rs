@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use countersign::caller::strict::Strict;
+use countersign::caller::strict::{Strict, Switched};
 use countersign::normalize::{self, normalize};
 use countersign::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath, prepare};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -106,6 +106,7 @@ fn config(client_authorization: ClientAuthorization) -> outgoing::Config {
         )],
         placement: Some(AUTHORIZATION),
         client_authorization,
+        upgrades: Vec::new(),
         pseudonym: Pseudonym::draw(),
     }
 }
@@ -170,7 +171,10 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
     let serving = hyper::server::conn::http1::Builder::new()
         .max_headers(100)
         .half_close(true)
-        .serve_connection(TokioIo::new(Strict::new(ours)), service);
+        .serve_connection(
+            TokioIo::new(Strict::new(ours, Switched::default())),
+            service,
+        );
     let mut answers = Vec::new();
     // An error is as good an end as any.
     let _ = tokio::join!(serving, caller.read_to_end(&mut answers));

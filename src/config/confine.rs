@@ -1,11 +1,15 @@
 //! `[confine]`, and what the rest of the configuration needs of the system.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use super::{Context, credentials, listeners, read::Reader, targets};
+use crate::admin;
 use crate::confine::{Config, Landlock, Needs};
 use crate::credential::Source;
 use crate::credential::call::Line;
 use crate::credential::exchange::TokenEndpoint;
-use crate::dial::Endpoint;
+use crate::dial::{Endpoint, resolver};
 use crate::url::Url;
 
 /// Reads the table, and adds up what the others need.
@@ -15,22 +19,37 @@ pub(super) fn read(
     listeners: &[listeners::Read],
     credentials: &[credentials::Read],
     targets: &[targets::Read],
+    admin: Option<&admin::Config>,
+    dns: &resolver::Config,
 ) -> Config {
     let mut config = root
         .table("confine", |it| table(it, context))
         .unwrap_or_default();
-    let asked = context.store.asked();
-    config.runs_programs = asked.runs_programs;
-    for file in &asked.files {
+    let trail = context.store.trail();
+    config.runs_programs = trail.runs_programs();
+    for file in trail.files().keys() {
         config.needs.read_beside(file);
     }
     if let Some(presets) = root.text("presets") {
         config.needs.read.insert(context.folder.join(presets.value));
     }
-    let ports: Vec<u16> = listeners
+    let mut ports: Vec<u16> = listeners
         .iter()
         .map(|it| it.config.address.port())
         .collect();
+    match admin.map(|it| &it.address) {
+        Some(admin::Address::Tcp(address)) => ports.push(address.port()),
+        Some(admin::Address::Unix(path)) => {
+            config.needs.write.extend(path.parent().map(Path::to_owned));
+        }
+        None => {}
+    }
+    if admin.is_some() {
+        // Where memory and descriptors are counted.
+        config.needs.read.insert("/proc/self".into());
+    }
+    let servers = dns.servers.iter().map(SocketAddr::port);
+    config.needs.connect.extend(servers);
     config.needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
     let sources = credentials.iter().filter_map(|it| it.config.as_ref());
     for source in sources {

@@ -1,18 +1,18 @@
 //! Where the configuration reads files and secrets from, and how it judges them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 
 use crate::confine;
 use crate::secret::Secret;
+use crate::secret::trail::{Stamp, Trail};
 
 /// No file that a configuration names is larger than this; what is, is the wrong file.
 const LARGEST: u64 = 1 << 20;
@@ -22,19 +22,10 @@ const LARGEST: u64 = 1 << 20;
 pub enum Store {
     /// The file system.
     Disk,
-    /// The file system, with a note of what is asked of it.
-    Noted(Arc<Mutex<Asked>>),
+    /// The file system, with a note of every file that was wanted.
+    Noted(Trail),
     /// Texts in memory, by path: for the demo, which leaves no file behind.
     Memory(HashMap<PathBuf, String>),
-}
-
-/// What was asked of the file system, for who has to know before more is taken away.
-#[derive(Clone, Debug, Default)]
-pub struct Asked {
-    /// Files that were read, or would have been.
-    pub files: BTreeSet<PathBuf>,
-    /// Whether a secret comes from a program.
-    pub runs_programs: bool,
 }
 
 impl std::fmt::Debug for Store {
@@ -106,16 +97,6 @@ impl std::fmt::Display for Reference {
     }
 }
 
-/// What a file was, as far as one can tell without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Not the time of its content, which anybody may set, but that of its last change at all.
-    changed: (i64, i64),
-}
-
 /// What was read.
 #[derive(Debug)]
 pub struct Resolved {
@@ -142,33 +123,29 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
 }
 
 impl Store {
-    /// The same, with a note of what is asked of it from now on.
+    /// The same, with a note of what is wanted of it.
     #[must_use]
     pub fn noted(&self) -> Self {
         match self {
-            Self::Disk | Self::Noted(_) => Self::Noted(Arc::default()),
-            Self::Memory(_) => self.clone(),
+            Self::Disk => Self::Noted(Trail::default()),
+            Self::Noted(_) | Self::Memory(_) => self.clone(),
         }
     }
 
-    /// What was asked so far, where that is noted.
+    /// What was wanted so far, where that is noted.
     #[must_use]
-    pub fn asked(&self) -> Asked {
+    pub fn trail(&self) -> Trail {
         match self {
-            Self::Noted(asked) => asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            Self::Disk | Self::Memory(_) => Asked::default(),
+            Self::Noted(trail) => trail.clone(),
+            Self::Disk | Self::Memory(_) => Trail::default(),
         }
     }
 
-    fn note(&self, note: impl FnOnce(&mut Asked)) {
-        if let Self::Noted(asked) = self {
-            note(&mut asked.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-
-    /// Notes that a program will be run for a secret.
+    /// Notes that a program is run for a secret, where that is kept.
     pub fn note_program(&self) {
-        self.note(|asked| asked.runs_programs = true);
+        if let Self::Noted(trail) = self {
+            trail.note_program();
+        }
     }
 
     /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
@@ -176,16 +153,19 @@ impl Store {
     /// file never changes while the process runs, except for commands, which always may have.
     #[must_use]
     pub fn stamp(&self, reference: &Reference, folder: &Path) -> Option<Stamp> {
-        let (Self::Disk | Self::Noted(_), Reference::File { path, .. }) = (self, reference) else {
-            return None;
-        };
-        let metadata = std::fs::metadata(folder.join(path)).ok()?;
-        Some(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        match (self, reference) {
+            (Self::Disk | Self::Noted(_), Reference::File { path, .. }) => {
+                Stamp::of(&folder.join(path))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that a file or folder is wanted, where that is kept.
+    pub fn note(&self, path: &Path, is_secret: bool) {
+        if let Self::Noted(trail) = self {
+            trail.note(path, is_secret);
+        }
     }
 
     /// Reads a text that is no secret: a certificate, a preset.
@@ -194,6 +174,7 @@ impl Store {
     ///
     /// [`Unresolved`] with the path and the way out.
     pub fn read_text(&self, path: &Path) -> Result<String, Unresolved> {
+        self.note(path, false);
         let (bytes, _) = self.read(path)?;
         String::from_utf8(bytes).map_err(|_| {
             let message = format!("{} is not text in UTF-8", path.display());
@@ -216,6 +197,7 @@ impl Store {
         let (bytes, warning) = match reference {
             Reference::File { path, pointers } => {
                 let path = folder.join(path);
+                self.note(&path, judged.is_some());
                 let (bytes, mode) = self.read(&path)?;
                 let bytes = if pointers.is_empty() {
                     bytes
@@ -242,9 +224,6 @@ impl Store {
     /// The content of a file, and its mode where there is one.
     fn read(&self, path: &Path) -> Result<(Vec<u8>, Option<u32>), Unresolved> {
         let failed = |error: &io::Error| cannot_read(path, error);
-        self.note(|asked| {
-            asked.files.insert(path.to_owned());
-        });
         match self {
             Self::Disk | Self::Noted(_) => {
                 let file = open(path).map_err(|error| failed(&error))?;
@@ -293,8 +272,9 @@ impl Store {
             ));
         }
         // systemd sees to the modes in there.
-        self.read(&Path::new(&folder).join(name))
-            .map(|(bytes, _)| bytes)
+        let path = Path::new(&folder).join(name);
+        self.note(&path, true);
+        self.read(&path).map(|(bytes, _)| bytes)
     }
 }
 
