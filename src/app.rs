@@ -241,8 +241,8 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
         (bound, admin)
     });
     let (ready, is_ready) = oneshot::channel();
-    let control = Control::new(plans, turns, Tools { clock, resolver }, fixed);
-    let run = move || control.run(lookups, reload, asks, origin, pages, over, ready);
+    let control = Control::new(plans, turns, Tools { clock, resolver }, fixed, pages);
+    let run = move || control.run(lookups, reload, asks, origin, over, ready);
     running.control = Some(spawn("control".into(), &broken, run)?);
     let broken = || StartError::System(io::Error::other("a thread has ended at once"));
     for is_done in first_turns.into_iter().chain([is_ready]) {

@@ -45,6 +45,7 @@ pub(super) struct Control {
     workers: Vec<mpsc::UnboundedSender<Turn>>,
     tools: Tools,
     fixed: Fixed,
+    pages: Option<(admin::Bound, Admin)>,
 }
 
 impl Control {
@@ -53,23 +54,24 @@ impl Control {
         workers: Vec<mpsc::UnboundedSender<Turn>>,
         tools: Tools,
         fixed: Fixed,
+        pages: Option<(admin::Bound, Admin)>,
     ) -> Self {
         Self {
             plans,
             workers,
             tools,
             fixed,
+            pages,
         }
     }
 
     /// Runs until it is over. `ready` is told when requests can rely on it.
     pub(super) fn run(
-        self,
+        mut self,
         lookups: Lookups,
         reload: Reload,
         asks: mpsc::UnboundedReceiver<Ask>,
         origin: Option<Origin>,
-        pages: Option<(admin::Bound, Admin)>,
         mut over: Drain,
         ready: oneshot::Sender<()>,
     ) -> io::Result<()> {
@@ -83,7 +85,7 @@ impl Control {
             for credential in &plan.credentials {
                 renewals.begin(credential);
             }
-            if let Some((bound, admin)) = pages {
+            if let Some((bound, admin)) = self.pages.take() {
                 spawn_local(async move {
                     let Err(error) = admin::serve(bound, Rc::new(admin)).await;
                     tracing::error!(%error, "there are no admin pages");

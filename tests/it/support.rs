@@ -10,7 +10,7 @@ pub mod process;
 pub mod proxy;
 pub mod upstream;
 
-pub use caller::{Caller, get, send};
+pub use caller::{Answer, Caller, get, send};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Proxy, acme, proxy_to};
