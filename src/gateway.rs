@@ -233,7 +233,7 @@ impl Gateway {
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
-        Ok(finish(sent, caller, target, busy))
+        Ok(finish(sent, caller, target, busy, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -314,12 +314,19 @@ async fn forward(
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.
-fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Passed {
+fn finish(
+    sent: Sent,
+    caller: OnUpgrade,
+    target: &Target,
+    busy: &Busy,
+    passage: &mut Passage,
+) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
             let idle = target.timeouts.stream;
-            upgrade::switch(sent.answer, caller, protocol, idle, busy.clone())
+            let held = (busy.clone(), passage.leave());
+            upgrade::switch(sent.answer, caller, protocol, idle, held)
         }
     }
 }

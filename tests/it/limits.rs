@@ -89,6 +89,33 @@ fn a_caller_that_goes_away_leaves_its_place_to_others() {
 }
 
 #[test]
+fn what_a_request_becomes_is_under_way_as_it_was() {
+    let upstream = Upstream::with(|conversation| {
+        let Some(head) = conversation.read_request() else {
+            return;
+        };
+        if head.to_ascii_lowercase().contains("upgrade: websocket") {
+            conversation.write(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            );
+            conversation.read_exact(&mut [0]);
+        } else {
+            conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let (proxy, _folder) = proxy_to(&upstream, "limits.requests = 1");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write(
+        "GET /acme HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(caller.read().status, 101);
+    assert_eq!(get(proxy.address, "/acme").code(), "overloaded");
+    drop(caller);
+    until_taken(&proxy);
+}
+
+#[test]
 fn one_limit_for_all_targets_holds_over_all_workers() {
     let (upstream, go) = slow();
     let folder = Folder::new();

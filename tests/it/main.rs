@@ -33,7 +33,9 @@ mod blocked_log;
 mod cli;
 mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{page, proxy_to, sample, wait_for_sample};
-use crate::support::{Caller, Upstream, get, send};
+use super::{PAGES, page, proxy_to, sample, wait_for_sample};
+use crate::support::{Caller, Folder, Proxy, Upstream, acme, get, send};
 
 #[test]
 fn requests_are_counted_by_target_and_class_and_refusals_by_code() {
@@ -128,9 +128,9 @@ fn a_target_that_cannot_be_reached_and_a_token_that_is_refused_are_counted() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = closed.local_addr().expect("an address");
     drop(closed);
-    let folder = crate::support::Folder::new();
-    let text = crate::support::acme(&folder, address, &refusing.ca_pem, "") + super::PAGES;
-    let proxy = crate::support::Proxy::start(&folder, &text);
+    let folder = Folder::new();
+    let text = acme(&folder, address, &refusing.ca_pem, "") + PAGES;
+    let proxy = Proxy::start(&folder, &text);
     assert_eq!(get(proxy.address, "/acme").code(), "upstream-refused");
     for series in [
         r#"countersign_upstream_connections_failed_total{target="acme"}"#,
@@ -143,8 +143,15 @@ fn a_target_that_cannot_be_reached_and_a_token_that_is_refused_are_counted() {
 
 #[test]
 fn the_page_is_in_the_text_format_that_scrapers_read() {
-    let (proxy, _folder) = proxy_to(&Upstream::saying(""));
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    // A variant of the credential, which has its name.
+    let routes = "routes = [{ path = \"/acme\" }, { path = \"/seven\", with = { user = 7 } }]";
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, routes) + PAGES;
+    let proxy = Proxy::start(&folder, &text);
     assert_eq!(get(proxy.address, "/acme").status, 200);
+    let up = r#"countersign_credential_up{credential="acme",with="{ user = 7 }"}"#;
+    wait_for_sample(&proxy, up, 1.0);
     let answer = page(&proxy, "/metrics");
     assert_eq!(
         answer.header("content-type"),
