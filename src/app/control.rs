@@ -25,8 +25,8 @@ use crate::dial::resolver::Lookups;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::Drain;
 use crate::supervisor::{self, State};
-use crate::telemetry;
 use crate::worker::Turn;
+use crate::{confine, telemetry};
 
 /// How long a reload waits for the first tokens of new credentials. What has none by then is in
 /// force without: the state of the network makes no configuration wrong.
@@ -176,6 +176,7 @@ impl Control {
         before: &Arc<Plan>,
         renewals: &mut Renewals,
     ) -> Result<Report, ReloadError> {
+        confine::allows(&config.confine).map_err(ReloadError::Beyond)?;
         let configs = config.listeners.clone();
         let bound = listeners::succeed(configs, &before.listeners, self.fixed.workers())
             .map_err(ReloadError::Bind)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
+use crate::confine::Beyond;
 use crate::listener::BindError;
 use crate::secret::trail::Trail;
 
@@ -81,6 +82,9 @@ pub enum ReloadError {
     /// An address of it could not be bound.
     #[error("{0}{why}", why = source_of(.0))]
     Bind(BindError),
+    /// It needs what the process has denied itself for as long as it runs.
+    #[error("{0}")]
+    Beyond(Beyond),
     /// What runs was not read from a file.
     #[error("this configuration was not read from a file, so that it cannot be read again")]
     NoFile,

@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use crate::app::Config;
 use crate::credential::{self, Credential};
+use crate::dial::resolver;
 use crate::plan::{Listener, Plan, Target};
 
 /// What holds for the process as long as it runs, so that a change of it takes a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Fixed {
     workers: usize,
+    dns: resolver::Config,
 }
 
 impl Fixed {
-    pub(super) fn workers(self) -> usize {
+    pub(super) fn workers(&self) -> usize {
         self.workers
     }
 
     /// What a configuration would have otherwise, by the names of its keys.
-    pub(super) fn differences(self, config: &Config) -> Vec<&'static str> {
-        let keys = [("workers", self.workers != config.workers)];
+    pub(super) fn differences(&self, config: &Config) -> Vec<&'static str> {
+        let keys = [
+            ("workers", self.workers != config.workers),
+            ("dns", self.dns != config.dns),
+        ];
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key).collect()
     }
@@ -33,6 +38,7 @@ pub(super) fn plan(
 ) -> (Plan, Fixed) {
     let fixed = Fixed {
         workers: config.workers,
+        dns: config.dns,
     };
     let plan = Plan {
         listeners,
