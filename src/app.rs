@@ -10,11 +10,14 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::credential::call::Tools;
 use crate::credential::{self, Credential};
 use crate::dial::resolver;
+use crate::limits::Limits;
 use crate::listener::{self, BindError};
+use crate::metrics::Metrics;
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
@@ -28,7 +31,7 @@ mod renewals;
 mod succession;
 mod watch;
 
-use control::Control;
+use control::{Control, Duties};
 use reload::{Origin, Reload};
 
 /// All that a configuration says, in the types of the stages that it is for.
@@ -44,8 +47,12 @@ pub struct Config {
     pub body: body::Config,
     /// Whom names are asked of.
     pub dns: resolver::Config,
+    /// How many requests are taken, for all targets together.
+    pub limits: Limits,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// Where the admin pages are, if anywhere; fixed while the process runs.
+    pub admin: Option<admin::Config>,
     /// What the process denies itself.
     pub confine: confine::Config,
     /// Where requests come in.
@@ -64,6 +71,9 @@ pub enum StartError {
     /// An address could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address of the admin pages could not be bound.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
     /// The system gave no thread, timer or socket.
     #[error("the system does not let a thread start")]
     System(#[from] io::Error),
@@ -72,6 +82,7 @@ pub enum StartError {
 /// A running proxy. Dropping it ends it at once; [`Running::drain`] ends it properly.
 #[derive(Debug)]
 pub struct Running {
+    admin: Option<admin::Address>,
     plans: Arc<ArcSwap<Plan>>,
     reload: Reload,
     /// Ends the workers.
@@ -91,6 +102,12 @@ impl Running {
         let plan = self.plan();
         let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound);
         plan.listeners.iter().map(named).collect()
+    }
+
+    /// Where the admin pages are, if anywhere.
+    #[must_use]
+    pub fn admin(&self) -> Option<&admin::Address> {
+        self.admin.as_ref()
     }
 
     /// How many threads serve requests.
@@ -160,6 +177,10 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
         let _context = runtime.enter();
         listeners::succeed(config.listeners.clone(), &[], workers)?
     };
+    let pages = match &config.admin {
+        Some(admin) => Some((admin.clone(), admin::bind(&admin.address)?)),
+        None => None,
+    };
     let new = |config| Arc::new(Credential::new(config, clock.clone()));
     let (plan, fixed) = succession::plan(config, bound.listeners, new);
     let plan = Arc::new(plan);
@@ -170,8 +191,10 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     let broken = Arc::new(broken);
     let (resolver, lookups) = resolver::channel(dns);
     let (reload, asks) = reload::channel();
+    let metrics = Arc::new(Metrics::new(workers));
 
     let mut running = Running {
+        admin: pages.as_ref().map(|(_, bound)| bound.address.clone()),
         plans: Arc::clone(&plans),
         reload: reload.clone(),
         shutdown,
@@ -184,6 +207,8 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     for (number, opened) in bound.opened.into_iter().enumerate() {
         let shared = worker::Shared {
             resolver: resolver.clone(),
+            counts: Arc::clone(&metrics.workers()[number]),
+            clock: clock.clone(),
             drain: drain.clone(),
         };
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -203,9 +228,28 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
         first_turns.push(is_done);
     }
     drop(plan);
+    let pages = pages.map(|(config, bound)| {
+        let admin = Admin {
+            config,
+            plans: Arc::clone(&plans),
+            metrics,
+            started: clock.now(),
+            clock: clock.clone(),
+            drain,
+            reload: Box::new(reload.clone()),
+        };
+        (bound, admin)
+    });
     let (ready, is_ready) = oneshot::channel();
     let control = Control::new(plans, turns, Tools { clock, resolver }, fixed);
-    let run = move || control.run(lookups, reload, asks, origin, over, ready);
+    let duties = Duties {
+        lookups,
+        reload,
+        asks,
+        origin,
+        pages,
+    };
+    let run = move || control.run(duties, over, ready);
     running.control = Some(spawn("control".into(), &broken, run)?);
     let broken = || StartError::System(io::Error::other("a thread has ended at once"));
     for is_done in first_turns.into_iter().chain([is_ready]) {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::gateway::{Entrance, Gateway};
+use crate::metrics;
 use crate::shutdown::Busy;
 
 pub mod strict;
@@ -62,6 +63,11 @@ impl Callers {
         &self.config
     }
 
+    /// What the worker counts.
+    pub(crate) fn counts(&self) -> &metrics::Worker {
+        self.gateway.counts()
+    }
+
     /// Announces the end: every connection closes once it has answered what it is at, and after
     /// [`Config::drain`] in any case.
     pub fn end(&self) {
@@ -107,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
 
 /// Serves one connection of a caller.
 pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
+    let _open = callers.counts().open();
     let gateway = Rc::clone(&callers.gateway);
     let busy = Rc::new(busy);
     let switched = Switched::default();

@@ -11,8 +11,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
 use crate::dial::resolver;
+use crate::limits::Limits;
 use crate::{body, caller, normalize, telemetry};
 
+mod admin;
 mod confine;
 mod connections;
 pub mod credentials;
@@ -163,6 +165,11 @@ fn read_root(
         target: limit(reader, "target"),
     };
     let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
+    let admin = admin::read(reader, folder);
+    let limits = Limits {
+        requests: targets::requests(reader),
+        rate: None,
+    };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -172,13 +179,22 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
-        confine: confine::read(reader, &context, &listeners, &credentials, &targets),
+        confine: confine::read(
+            reader,
+            &context,
+            &listeners,
+            &credentials,
+            &targets,
+            admin.as_ref(),
+        ),
         workers,
         caller,
         normalize,
         body,
         dns,
         log: log?,
+        admin,
+        limits,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -250,6 +266,10 @@ fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
         let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
         Some(telemetry::Config {
             level,
+            format: match it.word("format")?.value.as_str() {
+                "json" => telemetry::Format::Json,
+                _ => telemetry::Format::Text,
+            },
             requests: it.boolean("requests"),
         })
     })?

@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 
 use crate::clock::{Clock, Moment};
+use crate::jws;
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
 use crate::tls::Authority;
 
@@ -25,6 +26,7 @@ pub mod fixed;
 pub mod login;
 pub mod placement;
 pub mod renewal;
+pub mod report;
 pub mod self_signed;
 pub mod step;
 pub mod template;
@@ -43,6 +45,8 @@ use self_signed::SelfSigned;
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
+    /// What a route's `with` changes about it, if it is a variant.
+    pub with: Option<String>,
     /// What tells it from every other one.
     pub identity: Identity,
     /// How it is got.
@@ -53,6 +57,8 @@ pub struct Config {
     pub renew_at: u32,
     /// Whether each request gets one of its own.
     pub each_request: bool,
+    /// Whether the process counts as ready only while it has a token.
+    pub required: bool,
 }
 
 /// Everything that makes a credential's tokens what they are. A credential whose identity is the
@@ -186,7 +192,7 @@ impl Memory {
 pub enum MintError {
     /// The key did not sign.
     #[error("the key does not sign")]
-    Sign(#[source] crate::jws::SignError),
+    Sign(#[source] jws::SignError),
     /// What came out cannot stand in a header.
     #[error("the token has characters that no header can carry")]
     NotAHeader,
@@ -500,12 +506,20 @@ impl Credential {
         if minted.end.reached(now) {
             return Err(MintError::TooLate);
         }
+        let fingerprint = match &self.config.source {
+            // Nobody knows how it came to be: perhaps somebody chose it.
+            Source::Static(_) => jws::chosen_fingerprint(&minted.token),
+            Source::SelfSigned(_) | Source::Exchange(_) | Source::Login(_) => {
+                jws::token_fingerprint(&minted.token)
+            }
+        };
         let life = minted.end.left(minted.from);
         let renew_at = minted
             .from
             .after(renewal::due_after(life, self.config.renew_at));
         Ok(cell::Token {
             value,
+            fingerprint,
             minted: now,
             end: minted.end,
             renew_at,

@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::clock::Clock;
 use crate::credential::cell::View;
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
-use crate::listener;
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
@@ -23,12 +23,19 @@ use crate::shutdown::Busy;
 use crate::unwind::caught;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::{Sent, Upstream};
+use crate::{listener, metrics};
 
+mod passage;
 mod tunnel;
 mod upgrade;
 
-/// What is answered.
-pub type Answer = Response<ResponseBody<Lease>>;
+use passage::{Carried, Note, Passage, Place};
+
+/// What is answered, counted until its last byte.
+pub type Answer = Response<Carried<ResponseBody<Lease>>>;
+
+/// What is answered, as it came.
+type Passed = Response<ResponseBody<Lease>>;
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +55,8 @@ pub struct Gateway {
     /// Those before it that knew listeners which are gone now and still have connections.
     former: RefCell<Vec<Former>>,
     resolver: Resolver,
+    counts: Arc<metrics::Worker>,
+    clock: Clock,
     ids: RequestIds,
 }
 
@@ -58,6 +67,10 @@ struct Snapshot {
     plan: Arc<Plan>,
     upstreams: Vec<Upstream>,
     views: Vec<RefCell<View>>,
+    /// The targets, as they are counted here.
+    places: Vec<Rc<Place>>,
+    /// Where requests are counted that come to no target.
+    nowhere: Rc<Place>,
 }
 
 /// A snapshot that listeners have gone with: their connections are served by it to their end.
@@ -70,23 +83,35 @@ struct Former {
 impl Snapshot {
     /// `before` is the snapshot that this one follows: pools of the same places are taken over with
     /// their connections.
-    fn new(plan: Arc<Plan>, resolver: &Resolver, before: Option<&Self>) -> Self {
+    fn new(
+        plan: Arc<Plan>,
+        resolver: &Resolver,
+        counts: &metrics::Worker,
+        before: Option<&Self>,
+    ) -> Self {
         let former: Vec<&Rc<Pool>> = before
             .into_iter()
             .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
             .collect();
-        let pool = |endpoint: &Arc<Endpoint>| {
-            let same = former.iter().find(|it| it.endpoint() == endpoint);
-            let new = || Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
+        let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
+            let is_same =
+                |it: &&&Rc<Pool>| it.endpoint() == endpoint && Arc::ptr_eq(it.counts(), counts);
+            let same = former.iter().find(is_same);
+            let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
+            let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
             same.map_or_else(new, |it| Rc::clone(it))
         };
-        let upstreams = plan
+        let places: Vec<Rc<Place>> = plan
             .targets
             .iter()
-            .map(|target| {
-                Upstream::new(target.endpoints.iter().map(pool).collect(), target.timeouts)
-            })
+            .map(|target| Rc::new(Place::of(target, &plan, counts)))
             .collect();
+        let upstream = |(target, place): (&Target, &Rc<Place>)| {
+            let endpoints = target.endpoints.iter();
+            let pools = endpoints.map(|it| pool(it, &place.counts));
+            Upstream::new(pools.collect(), target.timeouts)
+        };
+        let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
             .credentials
             .iter()
@@ -96,27 +121,47 @@ impl Snapshot {
             plan,
             upstreams,
             views,
+            places,
+            nowhere: Rc::new(Place::nowhere(counts)),
         }
     }
 }
 
 impl Gateway {
-    /// A gateway that serves by this plan.
+    /// A gateway that serves by this plan and counts what it does.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, resolver: Resolver) -> Self {
-        let snapshot = Rc::new(Snapshot::new(plan, &resolver, None));
+    pub fn new(
+        plan: Arc<Plan>,
+        resolver: Resolver,
+        counts: Arc<metrics::Worker>,
+        clock: Clock,
+    ) -> Self {
+        let snapshot = Rc::new(Snapshot::new(plan, &resolver, &counts, None));
         Self {
             snapshot: RefCell::new(snapshot),
             former: RefCell::default(),
             resolver,
+            counts,
+            clock,
             ids: RequestIds::default(),
         }
+    }
+
+    /// What the worker counts.
+    #[must_use]
+    pub fn counts(&self) -> &metrics::Worker {
+        &self.counts
     }
 
     /// Serves by another plan from now on. Requests under way end by the one they began with.
     pub fn follow(&self, plan: Arc<Plan>) {
         let before = self.snapshot.borrow();
-        let next = Rc::new(Snapshot::new(plan, &self.resolver, Some(&before)));
+        let next = Rc::new(Snapshot::new(
+            plan,
+            &self.resolver,
+            &self.counts,
+            Some(&before),
+        ));
         drop(before);
         let before = self.snapshot.replace(Rc::clone(&next));
         let ids = before.plan.listeners.iter().map(|it| it.id);
@@ -145,35 +190,50 @@ impl Gateway {
         busy: &Busy,
     ) -> Answer {
         let Some((snapshot, place)) = self.snapshot(entrance.listener) else {
-            return Refused::internal().into_response(&self.ids.next());
+            let passage = Passage::begin(&self.snapshot.borrow().nowhere, None);
+            return self.refuse(Refused::internal(), passage);
         };
-        let note = snapshot.plan.log_requests.then(|| Note::of(&request));
-        let started = note.as_ref().map(|_| Instant::now());
-        let served = caught(serve(&snapshot, request, place, entrance.local, busy)).await;
-        let (target, outcome) = served.unwrap_or_else(|| (None, Err(Refused::internal())));
-        let id = match (&note, &outcome) {
-            (None, Ok(_)) => String::new(),
-            _ => self.ids.next(),
-        };
-        let code = outcome.as_ref().err().map(|refused| refused.code);
-        let answer = outcome.unwrap_or_else(|refused| {
-            log_refusal(&refused, target, &id);
-            refused.into_response(&id)
-        });
-        if let (Some(note), Some(started)) = (note, started) {
-            tracing::info!(
-                target: "countersign::request",
-                id,
-                peer = %entrance.peer,
-                method = %note.method,
-                path = note.path,
-                to = target.unwrap_or("-"),
-                status = answer.status().as_u16(),
-                code,
-                took = ?started.elapsed(),
-            );
+        let is_logged = snapshot.plan.log_requests;
+        let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
+        let mut passage = Passage::begin(&snapshot.nowhere, note);
+        let served = self.serve(
+            &snapshot,
+            request,
+            place,
+            entrance.local,
+            busy,
+            &mut passage,
+        );
+        match caught(served).await {
+            Some(Ok(answer)) => passage.answer(answer),
+            Some(Err(refused)) => self.refuse(refused, passage),
+            None => self.refuse(Refused::internal(), passage),
         }
-        answer
+    }
+
+    fn refuse(&self, refused: Refused, mut passage: Passage) -> Answer {
+        let id = passage.id().unwrap_or_else(|| self.ids.next());
+        log_refusal(&refused, passage.target(), &id);
+        passage.refused(refused.code);
+        passage.answer(refused.into_response(&id))
+    }
+
+    /// The way of a request, to its target if it comes that far.
+    async fn serve(
+        &self,
+        snapshot: &Snapshot,
+        mut request: Request<Incoming>,
+        listener: usize,
+        local: IpAddr,
+        busy: &Busy,
+        passage: &mut Passage,
+    ) -> Result<Passed, Refused> {
+        let caller = hyper::upgrade::on(&mut request);
+        let (route, request) = choose(snapshot, request, listener, local)?;
+        passage.lead_to(&snapshot.places[route.target], &self.clock)?;
+        let sent = forward(snapshot, route, request, passage).await?;
+        let target = &snapshot.plan.targets[route.target];
+        Ok(finish(sent, caller, target, busy))
     }
 
     /// Drops what has been idle for too long.
@@ -193,26 +253,6 @@ impl Gateway {
         let last = former.iter().find(|it| it.gone.contains(&listener))?;
         let place = last.snapshot.plan.listener(listener)?;
         Some((Rc::clone(&last.snapshot), place))
-    }
-}
-
-/// Serves a request; gives the name of the target it went to, too, as far as it came.
-async fn serve<'a>(
-    snapshot: &'a Snapshot,
-    mut request: Request<Incoming>,
-    listener: usize,
-    local: IpAddr,
-    busy: &Busy,
-) -> (Option<&'a str>, Result<Answer, Refused>) {
-    let caller = hyper::upgrade::on(&mut request);
-    match choose(snapshot, request, listener, local) {
-        Err(refused) => (None, Err(refused)),
-        Ok((route, request)) => {
-            let target = &snapshot.plan.targets[route.target];
-            let outcome = forward(snapshot, route, request).await;
-            let answer = outcome.map(|sent| finish(sent, caller, target, busy));
-            (Some(&target.name), answer)
-        }
     }
 }
 
@@ -239,6 +279,7 @@ async fn forward(
     snapshot: &Snapshot,
     route: &Route,
     request: crate::normalize::Normalized<RequestBody>,
+    passage: &mut Passage,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
     let method = request.method().clone();
@@ -252,6 +293,7 @@ async fn forward(
     let patience = target.credential_timeout;
     let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
+    passage.wears(credential);
     let mut sent = upstream.send(authorized).await?;
     if is_ours
         && sent.answer.status() == StatusCode::UNAUTHORIZED
@@ -260,6 +302,8 @@ async fn forward(
         && timeout(patience, copy.body().whole()).await == Ok(true)
         && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
+        passage.counts().replayed.up();
+        passage.wears(credential);
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
@@ -270,7 +314,7 @@ async fn forward(
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.
-fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Answer {
+fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
@@ -280,28 +324,12 @@ fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Answer
     }
 }
 
-/// What the log says of a request. The query is left out: tools put secrets there.
-struct Note {
-    method: Method,
-    path: String,
-}
-
-impl Note {
-    fn of(request: &Request<Incoming>) -> Self {
-        Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-        }
-    }
-}
-
-fn log_refusal(refused: &Refused, target: Option<&str>, id: &str) {
+fn log_refusal(refused: &Refused, target: &str, id: &str) {
     let causes = if refused.causes.is_empty() {
         &*refused.detail
     } else {
         &refused.causes
     };
-    let target = target.unwrap_or("-");
     if refused.status.is_server_error() {
         tracing::warn!(id, to = target, code = refused.code, causes, "refused");
     } else {

@@ -18,6 +18,7 @@ pub mod router;
 pub mod upstream;
 
 // What holds it together.
+pub mod admin;
 pub mod app;
 pub mod caller;
 pub mod cli;
@@ -34,6 +35,8 @@ pub mod dial;
 pub mod headers;
 pub mod host;
 pub mod jws;
+pub mod limits;
+pub mod metrics;
 pub mod secret;
 pub mod shutdown;
 pub mod supervisor;

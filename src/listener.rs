@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpSocket;
 
 use crate::host::{self, Pattern};
@@ -76,7 +76,11 @@ impl Config {
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, local: IpAddr) -> Result<(), Denied> {
         self.admit_host(request.host(), local)?;
-        admit_site(request)
+        if is_same_site(request.headers()) {
+            Ok(())
+        } else {
+            Err(Denied::CrossSite)
+        }
     }
 
     /// A name must be on the list. An address literal must be the one the connection came in on:
@@ -96,20 +100,15 @@ impl Config {
     }
 }
 
-/// Refuses what a browser sends on behalf of another site's page. Both headers are forbidden to
-/// scripts (Fetch section 2.2.2), so that a page cannot lie in them.
-fn admit_site<B>(request: &Normalized<B>) -> Result<(), Denied> {
-    let headers = request.headers();
+/// Whether this is anything but what a browser sends on behalf of another site's page. Both headers
+/// are forbidden to scripts (Fetch section 2.2.2), so that a page cannot lie in them.
+#[must_use]
+pub fn is_same_site(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let host = headers.get(header::HOST);
-    let is_ours = sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
-        && origins.all(|origin| is_same_origin(origin, host));
-    if is_ours {
-        Ok(())
-    } else {
-        Err(Denied::CrossSite)
-    }
+    sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+        && origins.all(|origin| is_same_origin(origin, host))
 }
 
 fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {

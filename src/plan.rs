@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::credential::Credential;
 use crate::dial::Endpoint;
+use crate::limits::Limits;
 use crate::router::Table;
 use crate::upstream::Timeouts;
 use crate::{body, listener, normalize, outgoing, respond};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub body: body::Config,
     /// Whether each request is logged.
     pub log_requests: bool,
+    /// How many requests are taken, for all targets together.
+    pub limits: Limits,
 }
 
 impl Plan {
@@ -71,6 +74,8 @@ pub struct Target {
     pub timeouts: Timeouts,
     /// How long a request waits for a token.
     pub credential_timeout: Duration,
+    /// How many requests it takes.
+    pub limits: Limits,
     /// What is done to its answers.
     pub respond: respond::Config,
 }

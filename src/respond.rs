@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::body::{Fault, Lease, ResponseBody};
 use crate::credential::Unavailable;
 use crate::dial::DialError;
+use crate::limits::Exceeded;
 use crate::listener::Denied;
 use crate::upstream::UpstreamError;
 use crate::{headers, normalize, outgoing, router};
@@ -274,6 +275,29 @@ impl From<outgoing::Refusal> for Refused {
         Self::new(status, code, error, detail)
     }
 }
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Self {
+        let (status, code, error, after) = match exceeded {
+            Exceeded::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                PROXY_RESPONSE,
+                BUSY,
+            ),
+            Exceeded::Rate { after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate", REQUEST_DENIED, after)
+            }
+        };
+        Self {
+            retry_after: Some(after),
+            ..Self::new(status, code, error, exceeded.to_string())
+        }
+    }
+}
+
+/// When to come back if too many requests are under way: as soon as one can say so.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl From<Unavailable> for Refused {
     fn from(unavailable: Unavailable) -> Self {

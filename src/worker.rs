@@ -10,8 +10,10 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::clock::Clock;
 use crate::dial::resolver::Resolver;
 use crate::gateway::Gateway;
+use crate::metrics;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
 use crate::{caller, listener};
@@ -31,6 +33,10 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Shared {
     /// Looks names up.
     pub resolver: Resolver,
+    /// What this worker counts.
+    pub counts: Arc<metrics::Worker>,
+    /// What rates are measured with.
+    pub clock: Clock,
     /// Hears of the end.
     pub drain: Drain,
 }
@@ -69,7 +75,12 @@ async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
         return;
     };
     let (busy, all_idle) = guards();
-    let gateway = Rc::new(Gateway::new(Arc::clone(&first.plan), shared.resolver));
+    let gateway = Rc::new(Gateway::new(
+        Arc::clone(&first.plan),
+        shared.resolver,
+        shared.counts,
+        shared.clock,
+    ));
     let mut worker = Worker {
         gateway: Rc::clone(&gateway),
         doors: Vec::new(),

@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
-use super::succession::{Fixed, keep_endpoints, load_authorities, plan};
+use super::succession::{Fixed, keep_endpoints, keep_limits, load_authorities, plan};
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
+use crate::admin::{self, Admin};
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
@@ -46,6 +47,20 @@ pub(super) struct Control {
     fixed: Fixed,
 }
 
+/// What it is asked to do, and by whom.
+pub(super) struct Duties {
+    /// Names to look up.
+    pub(super) lookups: Lookups,
+    /// For those who ask for a reload from here.
+    pub(super) reload: Reload,
+    /// Those who have asked.
+    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
+    /// What there is to reload.
+    pub(super) origin: Option<Origin>,
+    /// The admin pages.
+    pub(super) pages: Option<(admin::Bound, Admin)>,
+}
+
 impl Control {
     pub(super) fn new(
         plans: Arc<ArcSwap<Plan>>,
@@ -64,13 +79,17 @@ impl Control {
     /// Runs until it is over. `ready` is told when requests can rely on it.
     pub(super) fn run(
         self,
-        lookups: Lookups,
-        reload: Reload,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        origin: Option<Origin>,
+        duties: Duties,
         mut over: Drain,
         ready: oneshot::Sender<()>,
     ) -> io::Result<()> {
+        let Duties {
+            lookups,
+            reload,
+            asks,
+            origin,
+            pages,
+        } = duties;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
@@ -80,6 +99,12 @@ impl Control {
             let mut renewals = Renewals::new(self.tools.clone());
             for credential in &plan.credentials {
                 renewals.begin(credential);
+            }
+            if let Some((bound, admin)) = pages {
+                spawn_local(async move {
+                    let Err(error) = admin::serve(bound, Rc::new(admin)).await;
+                    tracing::error!(%error, "there are no admin pages");
+                });
             }
             let _ = ready.send(());
             // The first tokens go before the authorities, which take tens of milliseconds to read.
@@ -227,6 +252,7 @@ impl Control {
 fn prepare(mut reading: Reading, before: &Plan) -> Reading {
     if let Ok((config, _)) = &mut reading.outcome {
         keep_endpoints(&mut config.targets, before);
+        keep_limits(config, before);
         load_authorities(&config.targets);
     }
     reading

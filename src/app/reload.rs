@@ -1,12 +1,14 @@
 //! Having the configuration read again, while everything runs: who may ask, and what comes of it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
+use crate::admin;
 use crate::confine::Beyond;
 use crate::listener::BindError;
 use crate::secret::trail::Trail;
@@ -192,5 +194,25 @@ impl Reload {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
+    }
+}
+
+impl admin::Reload for Reload {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>>>> {
+        let reload = self.clone();
+        Box::pin(async move {
+            let outcome = Self::reload(&reload).await;
+            outcome
+                .map(|report| report.to_string())
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.succeeded(), self.refused())
+    }
+
+    fn is_refused(&self) -> bool {
+        Self::is_refused(self)
     }
 }

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use crate::admin;
 use crate::app::Config;
 use crate::credential::{self, Credential};
 use crate::dial::resolver;
 use crate::plan::{Listener, Plan, Target};
+use crate::telemetry;
 
 /// What holds for the process as long as it runs, so that a change of it takes a restart.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     workers: usize,
     dns: resolver::Config,
+    log: telemetry::Format,
+    admin: Option<admin::Config>,
 }
 
 impl Fixed {
@@ -24,6 +28,8 @@ impl Fixed {
         let keys = [
             ("workers", self.workers != config.workers),
             ("dns", self.dns != config.dns),
+            ("log.format", self.log != config.log.format),
+            ("admin", self.admin != config.admin),
         ];
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key).collect()
@@ -39,6 +45,8 @@ pub(super) fn plan(
     let fixed = Fixed {
         workers: config.workers,
         dns: config.dns,
+        log: config.log.format,
+        admin: config.admin,
     };
     let plan = Plan {
         listeners,
@@ -48,6 +56,7 @@ pub(super) fn plan(
         normalize: config.normalize,
         body: config.body,
         log_requests: config.log.requests,
+        limits: config.limits,
     };
     (plan, fixed)
 }
@@ -59,6 +68,17 @@ pub(super) fn keep_endpoints(targets: &mut [Target], before: &Plan) {
         let mut former = before.targets.iter().flat_map(|it| &it.endpoints);
         if let Some(same) = former.find(|it| *it == endpoint) {
             *endpoint = Arc::clone(same);
+        }
+    }
+}
+
+/// Has limits that say the same go on counting: what is under way stays under way, and a reload is no
+/// way around a rate.
+pub(super) fn keep_limits(config: &mut Config, before: &Plan) {
+    config.limits.carry_on(&before.limits);
+    for target in &mut config.targets {
+        if let Some(same) = before.targets.iter().find(|it| it.name == target.name) {
+            target.limits.carry_on(&same.limits);
         }
     }
 }

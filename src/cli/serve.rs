@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::check::{self, count};
 use super::process;
+use crate::admin::Address;
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
@@ -70,6 +71,13 @@ fn announce(running: &Running) {
                 "listening on http://{address} (listener `{name}`): whoever can reach this address can use the credentials"
             );
         }
+    }
+    match running.admin() {
+        Some(Address::Tcp(address)) if !address.ip().is_loopback() => tracing::warn!(
+            "health, metrics and status are on http://{address}: whoever can reach this address can see them and have credentials renewed"
+        ),
+        Some(address) => tracing::info!("health, metrics and status are on {address}"),
+        None => {}
     }
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];

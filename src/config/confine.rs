@@ -1,6 +1,9 @@
 //! `[confine]`, and what the rest of the configuration needs of the system.
 
+use std::path::Path;
+
 use super::{Context, credentials, listeners, read::Reader, targets};
+use crate::admin;
 use crate::confine::{Config, Landlock, Needs};
 use crate::credential::Source;
 use crate::credential::call::Line;
@@ -15,6 +18,7 @@ pub(super) fn read(
     listeners: &[listeners::Read],
     credentials: &[credentials::Read],
     targets: &[targets::Read],
+    admin: Option<&admin::Config>,
 ) -> Config {
     let mut config = root
         .table("confine", |it| table(it, context))
@@ -24,10 +28,21 @@ pub(super) fn read(
     for file in trail.files().keys() {
         config.needs.read_beside(file);
     }
-    let ports: Vec<u16> = listeners
+    let mut ports: Vec<u16> = listeners
         .iter()
         .map(|it| it.config.address.port())
         .collect();
+    match admin.map(|it| &it.address) {
+        Some(admin::Address::Tcp(address)) => ports.push(address.port()),
+        Some(admin::Address::Unix(path)) => {
+            config.needs.write.extend(path.parent().map(Path::to_owned));
+        }
+        None => {}
+    }
+    if admin.is_some() {
+        // Where memory and descriptors are counted.
+        config.needs.read.insert("/proc/self".into());
+    }
     config.needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
     let sources = credentials.iter().filter_map(|it| it.config.as_ref());
     for source in sources {

@@ -73,6 +73,7 @@ async fn renew(credential: Arc<Credential>, tools: Tools) {
                 "the token endpoint's clock is ahead of this machine's by so much; assertions are dated by it"
             );
         }
+        credential.cell.note_offset(memory.offset);
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
@@ -87,18 +88,28 @@ async fn supply(credential: &Arc<Credential>) {
         let wait = match run_commands(credential).await {
             Ok(()) => {
                 patience.succeed();
+                credential.cell.publish_sound(credential.clock.now());
                 RUN_AGAIN
             }
             Err(error) => {
                 let wait = patience.fail(&error, &credential.config.source);
                 let now = credential.clock.now();
-                patience.report(credential, &chain(&error), wait, now);
+                let (until, reason) = (now.after(wait), chain(&error));
+                patience.report(credential, &reason, wait, now);
+                credential.cell.publish(Err(Failure {
+                    reason,
+                    at: now,
+                    until,
+                }));
                 wait
             }
         };
-        credential.cell.note_attempt();
         let next = credential.clock.now().after(wait);
-        credential.clock.sleep_until(next).await;
+        // There is no token that a request could want, so whoever wakes this demands an attempt.
+        tokio::select! {
+            () = credential.clock.sleep_until(next) => {}
+            () = credential.cell.is_wanted() => patience = Patience::default(),
+        }
     }
 }
 
@@ -126,7 +137,11 @@ fn publish(
             let wait = patience.fail(&error, &credential.config.source);
             let (until, reason) = (now.after(wait), chain(&error));
             patience.report(credential, &reason, wait, now);
-            credential.cell.publish(Err(Failure { reason, until }));
+            credential.cell.publish(Err(Failure {
+                reason,
+                at: now,
+                until,
+            }));
             until
         }
     }

@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use super::Answer;
+use super::Passed;
 use super::tunnel::{self, End};
 use crate::outgoing::upgrade;
 use crate::shutdown::Busy;
@@ -15,12 +15,12 @@ use crate::shutdown::Busy;
 /// Tells the caller of the switch, and joins the connections as soon as both have left HTTP. `caller`
 /// is the caller's connection, `protocol` what both sides have agreed on.
 pub(super) fn switch(
-    mut answer: Answer,
+    mut answer: Passed,
     caller: OnUpgrade,
     protocol: HeaderValue,
     idle: Duration,
     busy: Busy,
-) -> Answer {
+) -> Passed {
     upgrade::put(answer.headers_mut(), protocol);
     let upstream = hyper::upgrade::on(&mut answer);
     spawn_local(async move {

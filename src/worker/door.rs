@@ -123,7 +123,10 @@ async fn accept(
                     spawn_local(converse(stream, entrance, callers, busy.clone()));
                 }
             }
-            Err(error) => wait_after(&error).await,
+            Err(error) => {
+                callers.borrow().counts().accept_errors.up();
+                wait_after(&error).await;
+            }
         }
     }
 }

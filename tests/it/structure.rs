@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "admin",
             "app",
             "clock",
             "config",
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "admin",
             "app",
             "body",
             "caller",
@@ -36,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "headers",
             "host",
             "jws",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -50,15 +53,32 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "admin",
+        &[
+            "clock",
+            "credential",
+            "host",
+            "listener",
+            "metrics",
+            "plan",
+            "shutdown",
+            "telemetry",
+            "unwind",
+        ],
+    ),
+    (
         "app",
         &[
+            "admin",
             "body",
             "caller",
             "clock",
             "confine",
             "credential",
             "dial",
+            "limits",
             "listener",
+            "metrics",
             "normalize",
             "plan",
             "router",
@@ -71,16 +91,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "worker",
-        &["caller", "dial", "gateway", "listener", "plan", "shutdown"],
+        &[
+            "caller", "clock", "dial", "gateway", "listener", "metrics", "plan", "shutdown",
+        ],
     ),
-    ("caller", &["gateway", "shutdown"]),
+    ("caller", &["gateway", "metrics", "shutdown"]),
     (
         "gateway",
         &[
             "body",
+            "clock",
             "credential",
             "dial",
+            "limits",
             "listener",
+            "metrics",
             "normalize",
             "outgoing",
             "plan",
@@ -96,6 +121,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "body",
             "credential",
             "dial",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -111,6 +137,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "credential",
             "dial",
             "headers",
+            "limits",
             "listener",
             "normalize",
             "outgoing",
@@ -118,7 +145,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "outgoing"]),
+    ("upstream", &["body", "dial", "metrics", "outgoing"]),
     (
         "credential",
         &[
@@ -138,6 +165,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("emulator", &[]),
     ("headers", &[]),
     ("host", &[]),
+    ("limits", &[]),
+    ("metrics", &[]),
     ("secret", &["confine"]),
     ("shutdown", &[]),
     ("supervisor", &[]),

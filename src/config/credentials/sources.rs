@@ -77,11 +77,13 @@ pub(super) fn read(
     let source = source?;
     Some(Config {
         name: name.to_owned(),
+        with: None,
         identity: identity::of(path, node, &source, context.modes),
         source,
         placement: placement?,
         renew_at: renew_at?.value,
         each_request,
+        required: reader.boolean("required"),
     })
 }
 

@@ -23,6 +23,7 @@ const VALUES: &[(&str, &str)] = &[
 const PLACES: &[(&Section, &str)] = &[
     (&keys::ROOT, ""),
     (&keys::LOG, "/log"),
+    (&keys::ADMIN, "/admin"),
     (&keys::LIMITS, "/limits"),
     (&keys::CLIENT_TIMEOUTS, "/timeouts"),
     (&keys::DNS, "/dns"),
@@ -48,6 +49,8 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::TARGET, "/targets/acme"),
     (&keys::TARGET_TLS, "/targets/acme/tls"),
     (&keys::TARGET_TIMEOUTS, "/targets/acme/timeouts"),
+    (&keys::TARGET_LIMITS, "/targets/acme/limits"),
+    (&keys::RATE, "/targets/acme/rate"),
     (&keys::HEADERS, "/targets/acme/headers"),
     (&keys::HEADERS, "/targets/acme/response-headers"),
     (&keys::ROUTE, "/targets/acme/routes/0"),
@@ -64,7 +67,8 @@ const PRESET_PLACES: &[(&Section, &str)] = &[
 /// A configuration with every table in it; its leaves are written as in TOML.
 fn base() -> Value {
     json!({
-        "log": {}, "limits": {}, "timeouts": {}, "dns": {}, "secrets": {}, "confine": {},
+        "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "dns": {},
+        "secrets": {}, "confine": {},
         "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
@@ -93,6 +97,7 @@ fn base() -> Value {
             "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
             "url": r#""https://acme.example""#,
             "tls": {}, "timeouts": {}, "headers": {}, "response-headers": {},
+            "limits": {}, "rate": { "requests": "7" },
             "routes": [{}],
         } },
     })
