@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin;
 use crate::app::Config;
 use crate::credential::{self, Credential};
+use crate::dial::resolver;
 use crate::plan::{Listener, Plan, Target};
 use crate::telemetry;
 
@@ -12,6 +13,7 @@ use crate::telemetry;
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     workers: usize,
+    dns: resolver::Config,
     log: telemetry::Format,
     admin: Option<admin::Config>,
 }
@@ -25,6 +27,7 @@ impl Fixed {
     pub(super) fn differences(&self, config: &Config) -> Vec<&'static str> {
         let keys = [
             ("workers", self.workers != config.workers),
+            ("dns", self.dns != config.dns),
             ("log.format", self.log != config.log.format),
             ("admin", self.admin != config.admin),
         ];
@@ -41,6 +44,7 @@ pub(super) fn plan(
 ) -> (Plan, Fixed) {
     let fixed = Fixed {
         workers: config.workers,
+        dns: config.dns,
         log: config.log.format,
         admin: config.admin,
     };

@@ -144,8 +144,8 @@ const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'sta
 pub static ROOT: Section = Section {
     path: "the file",
     keys: &[
-        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out"),
-        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
+        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out; a change takes a restart"),
+        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C, and at listeners that a reload closes or changes"),
         optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
         optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
