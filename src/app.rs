@@ -18,6 +18,7 @@ use crate::listener::{self, BindError, Bound};
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
+use crate::tls::{self, Verification};
 use crate::{body, caller, normalize, worker};
 
 /// All that a configuration says, in the types of the stages that it is for.
@@ -200,6 +201,9 @@ fn control(
             spawn_local(renewal::watch(Arc::clone(credential)));
             spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
         }
+        for verification in verifications(&plan) {
+            spawn_local(tls::watch(Arc::downgrade(verification)));
+        }
         // The first tokens go before the authorities, which take tens of milliseconds to read.
         tokio::task::yield_now().await;
         load_authorities(&plan);
@@ -208,6 +212,15 @@ fn control(
     // A look-up that hangs in the system's resolver must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
     Ok(())
+}
+
+/// What has certificates in files: of targets, whose members have theirs in common, and of the
+/// endpoints that give tokens.
+fn verifications(plan: &Plan) -> impl Iterator<Item = &Arc<Verification>> {
+    let targets = plan.targets.iter();
+    let targets = targets.map(|target| &target.endpoints[0].verification);
+    let credentials = plan.credentials.iter();
+    targets.chain(credentials.filter_map(|credential| credential.verification()))
 }
 
 /// Reads the authorities now rather than in the first request. What is wrong with them is told to

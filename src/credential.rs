@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::clock::{Clock, Moment};
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
+use crate::tls::Verification;
 
 pub mod answer;
 pub mod call;
@@ -449,6 +450,16 @@ impl Credential {
             Source::SelfSigned(_) | Source::Static(_) => return Vec::new(),
         };
         urls.all().iter().map(|url| url.host.as_str()).collect()
+    }
+
+    /// How the endpoint is verified that gives its tokens, if one is asked.
+    #[must_use]
+    pub fn verification(&self) -> Option<&Arc<Verification>> {
+        match &self.config.source {
+            Source::Exchange(source) => Some(&source.line.verification),
+            Source::Login(source) => Some(&source.line.verification),
+            Source::SelfSigned(_) | Source::Static(_) => None,
+        }
     }
 
     async fn get(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {

@@ -57,7 +57,10 @@ impl Snapshot {
         let upstreams = plan
             .targets
             .iter()
-            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
+            .map(|target| {
+                let kept_back = target.respond.kept_back().into();
+                Upstream::new(&target.endpoints, target.timeouts, kept_back, resolver)
+            })
             .collect();
         let views = plan
             .credentials

@@ -3,10 +3,11 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::{Fault, RequestBody, ResponseBody};
@@ -14,10 +15,13 @@ use crate::dial::resolver::Resolver;
 use crate::dial::{DialError, Endpoint};
 use crate::outgoing::{Authorized, Repeatable};
 
+mod exclusive;
 mod framing;
 mod members;
+mod opening;
 pub mod pool;
 pub mod retry;
+mod shared;
 
 use members::Members;
 use pool::Lease;
@@ -36,6 +40,7 @@ pub struct Timeouts {
 pub struct Upstream {
     members: Members,
     timeouts: Timeouts,
+    kept_back: Rc<[HeaderName]>,
 }
 
 /// What came of a request that was sent.
@@ -74,12 +79,18 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream without connections.
+    /// An upstream without connections. Trailers of the names in `kept_back` do not pass.
     #[must_use]
-    pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
+    pub fn new(
+        endpoints: &[Arc<Endpoint>],
+        timeouts: Timeouts,
+        kept_back: Rc<[HeaderName]>,
+        resolver: &Resolver,
+    ) -> Self {
         Self {
             members: Members::new(endpoints, resolver),
             timeouts,
+            kept_back,
         }
     }
 
@@ -101,7 +112,9 @@ impl Upstream {
             return Err(UpstreamError::Framing);
         }
         let idle = self.timeouts.idle;
-        let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));
+        let kept_back = Rc::clone(&self.kept_back);
+        let answer =
+            answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle, kept_back));
         Ok(Sent { answer, copy })
     }
 

@@ -60,6 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "router",
             "shutdown",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -106,7 +107,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "outgoing"]),
+    ("upstream", &["backoff", "body", "dial", "outgoing"]),
     (
         "credential",
         &[
@@ -120,7 +121,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dial", &["host", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("emulator", &[]),
     ("headers", &[]),
@@ -128,7 +129,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("url", &[]),
 ];
 
