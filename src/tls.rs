@@ -98,12 +98,12 @@ pub enum RootsError {
     )]
     NoneOnMachine(String),
     /// A file given by the operator is of no use.
-    #[error("{path}: {reason}")]
+    #[error("{reason}")]
     File {
-        /// The file.
-        path: String,
         /// What is wrong with it.
         reason: String,
+        /// The way out.
+        help: String,
     },
     /// The certificate of this side cannot be shown.
     #[error("the certificate {path} cannot be used with its key: {reason}")]
@@ -113,6 +113,17 @@ pub enum RootsError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl RootsError {
+    /// The way out, where the message does not say it.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        match self {
+            Self::File { help, .. } => help,
+            Self::NoneOnMachine(_) | Self::Identity { .. } => "",
+        }
+    }
 }
 
 impl Verification {
@@ -278,24 +289,28 @@ impl Config {
 
     fn add(&self, roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
         for certificate in self.certificates(path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| unusable(path, format!("it vouches for nobody: {error}")))?;
+            roots.add(certificate).map_err(|error| {
+                let path = self.folder.join(path);
+                let reason = format!("{} vouches for nobody: {error}", path.display());
+                unusable(reason, "")
+            })?;
         }
         Ok(())
     }
 
     fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
-        let text = self.store.read_text(&self.folder.join(path));
-        let text = text.map_err(|error| unusable(path, error.message))?;
+        let path = self.folder.join(path);
+        let text = self.store.read_text(&path);
+        let text = text.map_err(|error| unusable(error.message, error.help))?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let shown = path.display();
         match found {
-            Ok(found) if found.is_empty() => {
-                let reason = "it has no certificate in it, no -----BEGIN CERTIFICATE-----";
-                Err(unusable(path, reason))
-            }
+            Ok(found) if found.is_empty() => Err(unusable(
+                format!("{shown} has no certificate in it"),
+                "it must be PEM: -----BEGIN CERTIFICATE-----",
+            )),
             Ok(found) => Ok(found),
-            Err(error) => Err(unusable(path, format!("it is not PEM: {error}"))),
+            Err(error) => Err(unusable(format!("{shown} is not PEM: {error}"), "")),
         }
     }
 
@@ -309,10 +324,10 @@ impl Config {
     }
 }
 
-fn unusable(path: &Path, reason: impl Into<String>) -> RootsError {
+fn unusable(reason: impl Into<String>, help: impl Into<String>) -> RootsError {
     RootsError::File {
-        path: path.display().to_string(),
         reason: reason.into(),
+        help: help.into(),
     }
 }
 

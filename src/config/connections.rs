@@ -62,10 +62,12 @@ fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authori
 
 /// Reads files now, so that what is wrong with them is a fault of the configuration.
 fn load(config: &Config, from: &Given<String>, context: &Context<'_>) -> Option<()> {
-    let failed = |error: &dyn std::fmt::Display| {
-        context.problems.fault(&from.at, error.to_string(), "");
-    };
-    config.load().map_err(|error| failed(&error)).ok().map(drop)
+    let loaded = config.load();
+    if let Err(error) = &loaded {
+        let message = error.to_string();
+        context.problems.fault(&from.at, message, error.help());
+    }
+    loaded.ok().map(drop)
 }
 
 /// What is shown to the other side. The outer `None` stands for a fault, which has been noted.

@@ -14,6 +14,7 @@ mod credential;
 mod headers;
 mod hostile;
 mod http2;
+mod identity;
 mod refusals;
 mod reuse;
 mod routing;

@@ -33,8 +33,6 @@ pub struct Exchange {
     pub request: Request<RecvStream>,
     /// The way back.
     pub respond: SendResponse<Bytes>,
-    /// The number of the connection, from 0.
-    pub connection: usize,
 }
 
 type Answering = Pin<Box<dyn Future<Output = ()>>>;
@@ -78,10 +76,10 @@ impl Http2 {
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 loop {
                     let (stream, _) = listener.accept().await.expect("a connection");
-                    let number = connections.fetch_add(1, Ordering::SeqCst);
+                    connections.fetch_add(1, Ordering::SeqCst);
                     let (tls, heads) = (tls.clone(), Arc::clone(&heads));
                     let answer = Arc::clone(&answer);
-                    spawn_local(hold(stream, tls, streams, number, heads, answer));
+                    spawn_local(hold(stream, tls, streams, heads, answer));
                 }
             });
         });
@@ -140,7 +138,6 @@ async fn hold(
     stream: TcpStream,
     tls: TlsAcceptor,
     streams: u32,
-    number: usize,
     heads: Arc<Mutex<Vec<Request<()>>>>,
     answer: Arc<Answer>,
 ) {
@@ -162,7 +159,6 @@ async fn hold(
         let exchange = Exchange {
             request: Request::from_parts(parts, body),
             respond,
-            connection: number,
         };
         spawn_local(answer(exchange));
     }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -239,6 +240,22 @@ impl Conversation {
             .lock()
             .expect("no test panics while it holds this")
             .push(bytes.to_vec());
+    }
+
+    /// Waits for a further request, as long as that; gives whether one came.
+    pub fn waits(&mut self, patience: Duration) -> bool {
+        let socket = &self.stream.sock;
+        // A socket takes no timeout of zero.
+        let patience = patience.max(Duration::from_micros(1));
+        socket.set_read_timeout(Some(patience)).expect("a timeout");
+        let came = || socket.peek(&mut [0]).is_ok_and(|size| size > 0);
+        let waited = came();
+        // Where threads wait long for their turn, it may have come after the time.
+        socket.set_nonblocking(true).expect("a socket");
+        let came = waited || came();
+        socket.set_nonblocking(false).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        came
     }
 
     /// Reads as many bytes.
