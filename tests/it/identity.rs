@@ -1,6 +1,8 @@
 //! What is asked of an upstream beside its certificate, what is shown to it, and files that change.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::support::{Caller, Folder, Proxy, Upstream, acme, get, proxy_to, send};
 
@@ -22,7 +24,7 @@ fn until_another(upstream: &Upstream, proxy: &Proxy, pause: Duration) -> Duratio
     while upstream.connections() < 2 {
         assert_eq!(get(proxy.address, "/acme").status, 200);
         assert!(start.elapsed() < Duration::from_secs(20), "it never came");
-        std::thread::sleep(pause);
+        std::thread::park_timeout(pause);
     }
     start.elapsed()
 }
@@ -115,7 +117,7 @@ fn among_closing_connections(requests: usize) -> [usize; 5] {
                         _ => connection.read(),
                     };
                     failed[usize::from(method == "POST")] += usize::from(answer.status != 200);
-                    std::thread::sleep(Duration::from_micros(step(&mut random) % 50_000));
+                    std::thread::park_timeout(Duration::from_micros(step(&mut random) % 50_000));
                 }
                 failed
             })
