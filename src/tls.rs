@@ -3,6 +3,7 @@
 //! is one.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::secret::store::{Modes, Reference, Stamp, Store};
+use crate::secret::store::{Modes, Reference, Store};
+use crate::secret::trail::Stamp;
 
 mod pin;
 
@@ -63,8 +65,11 @@ impl PartialEq for Config {
             && self.pins == other.pins
             && self.identity == other.identity
             && self.folder == other.folder
+            && self.modes == other.modes
     }
 }
+
+impl Eq for Config {}
 
 /// The verification of one or several upstreams. What it needs is loaded when it is first used:
 /// reading the machine's authorities takes longer than opening the listeners should.
@@ -73,7 +78,10 @@ pub struct Verification {
     config: Config,
     current: ArcSwapOption<ClientConfig>,
     loaded: Mutex<Loaded>,
+    is_followed: AtomicBool,
 }
+
+impl Eq for Verification {}
 
 impl PartialEq for Verification {
     /// Whether both ask for the same, whatever the files have in them.
@@ -134,6 +142,7 @@ impl Verification {
             config,
             current: ArcSwapOption::empty(),
             loaded: Mutex::default(),
+            is_followed: AtomicBool::new(false),
         }
     }
 
@@ -200,17 +209,22 @@ impl Verification {
     }
 }
 
-/// Follows the files of a verification for as long as somebody uses it. Connections that are open
-/// stay as they are; new handshakes use what is new.
-pub async fn watch(verification: Weak<Verification>) {
+/// Follows the files of a verification for as long as somebody uses it, on the runtime that this is
+/// called on, and once however often it is called. Connections that are open stay as they are; new
+/// handshakes use what is new.
+pub fn follow(verification: &Arc<Verification>) {
+    let has_files = verification.config.files().next().is_some();
+    if has_files && !verification.is_followed.swap(true, Ordering::Relaxed) {
+        tokio::task::spawn_local(watch(Arc::downgrade(verification)));
+    }
+}
+
+async fn watch(verification: Weak<Verification>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(verification) = verification.upgrade() else {
             return;
         };
-        if verification.config.files().next().is_none() {
-            return;
-        }
         // A file may be on a share that hangs.
         match tokio::task::spawn_blocking(move || verification.refresh()).await {
             Ok(Ok(true)) => tracing::info!("certificates were read again"),

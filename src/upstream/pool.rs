@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper_util::rt::TokioIo;
@@ -24,6 +24,7 @@ use crate::backoff::between;
 use crate::body::{self, RequestBody};
 use crate::dial::resolver::Resolver;
 use crate::dial::{self, Endpoint, Protocol};
+use crate::metrics;
 
 /// The largest head of an answer.
 pub(super) const HEAD: usize = 64 * 1024;
@@ -43,6 +44,7 @@ pub struct Pool {
     /// The endpoint's authority, parsed on this worker: requests take a reference to it.
     authority: Option<Authority>,
     resolver: Resolver,
+    counts: Arc<metrics::Target>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Shared>>>,
     opening: Opening,
@@ -72,12 +74,13 @@ enum Line {
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver) -> Self {
+    pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver, counts: Arc<metrics::Target>) -> Self {
         let is_shared = endpoint.protocol != Protocol::Http1;
         Self {
             authority: Authority::try_from(endpoint.authority.as_bytes()).ok(),
             endpoint,
             resolver,
+            counts,
             idle: RefCell::default(),
             shared: RefCell::default(),
             opening: Opening::new(is_shared),
@@ -92,6 +95,12 @@ impl Pool {
         *self.endpoint == *endpoint
     }
 
+    /// What is counted of it.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<metrics::Target> {
+        &self.counts
+    }
+
     /// A connection that is ready: a free one if there is any, else a new one.
     ///
     /// # Errors
@@ -99,11 +108,13 @@ impl Pool {
     /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
     pub async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
         if let Some(lease) = self.take() {
+            self.counts.reused.up();
             return Ok(lease);
         }
         if self.endpoint.protocol != Protocol::Http1 {
             let coming = self.opening.wait(|| self.take(), || self.unsettled()).await;
             if let Some(lease) = coming {
+                self.counts.reused.up();
                 return Ok(lease);
             }
         }
@@ -116,7 +127,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
-    pub async fn lease_http1(self: &Rc<Self>) -> Result<Option<Lease>, UpstreamError> {
+    async fn lease_http1(self: &Rc<Self>) -> Result<Option<Lease>, UpstreamError> {
         if self.endpoint.protocol == Protocol::Http2 {
             return Ok(None);
         }
@@ -127,7 +138,7 @@ impl Pool {
             protocol: Protocol::Http1,
             ..Endpoint::clone(&self.endpoint)
         };
-        let stream = dial::dial(&endpoint, &self.resolver).await?;
+        let stream = self.dial(&endpoint).await?;
         self.begin_http1(stream).await.map(Some)
     }
 
@@ -189,8 +200,17 @@ impl Pool {
         opened
     }
 
+    async fn dial(&self, endpoint: &Endpoint) -> Result<TlsStream<TcpStream>, UpstreamError> {
+        let dialled = dial::dial(endpoint, &self.resolver).await;
+        match &dialled {
+            Ok(_) => self.counts.opened.up(),
+            Err(_) => self.counts.failed.up(),
+        }
+        Ok(dialled?)
+    }
+
     async fn begin(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        let stream = dial::dial(&self.endpoint, &self.resolver).await?;
+        let stream = self.dial(&self.endpoint).await?;
         if stream.get_ref().1.alpn_protocol() != Some(dial::HTTP2) {
             self.opening.learn(1);
             return self.begin_http1(stream).await;
@@ -253,6 +273,16 @@ impl Lease {
         self.is_reused
     }
 
+    /// The same, or one for HTTP/1 where the request asks for another protocol: HTTP/2 has no way to
+    /// ask (RFC 9113 section 8.6), and where nothing else is spoken the request goes without.
+    pub(super) async fn fit_for<B>(self, request: &Request<B>) -> Result<Self, UpstreamError> {
+        if matches!(self.line, Line::Shared(_)) && request.headers().contains_key(header::UPGRADE) {
+            let other = self.pool.lease_http1().await?;
+            return Ok(other.unwrap_or(self));
+        }
+        Ok(self)
+    }
+
     /// Addresses a request to the member that the connection leads to, and puts it into the words
     /// of the connection's protocol.
     pub(super) fn address(&self, request: &mut Request<RequestBody>) {
@@ -288,10 +318,6 @@ impl Lease {
             connection.learn(answer);
         }
     }
-
-    /// Takes the connection out of the pool for good: it has left HTTP (RFC 9110 section 7.8), and
-    /// what comes over it belongs to whoever asked for that.
-    pub fn leave(self) {}
 
     /// Closes the connection after this request, unless others share it.
     pub(super) fn used_up(mut self) -> Self {

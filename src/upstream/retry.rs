@@ -43,6 +43,7 @@ pub(super) async fn send(
         if let Some(unsent) = failure.unsent
             && failure.lease.is_reused()
         {
+            failure.lease.pool.counts().retried.up();
             request = *unsent;
             continue;
         }
@@ -62,6 +63,7 @@ async fn send_anew(
     copy: Repeatable<RequestBody>,
     first_byte: Duration,
 ) -> Result<Answered, UpstreamError> {
+    lease.pool.counts().retried.up();
     let mut request = copy.as_it_was();
     let copy = request.copy(RequestBody::copy);
     let request = request.into_request();
@@ -82,10 +84,11 @@ struct Failure {
 }
 
 async fn attempt(
-    mut lease: Lease,
+    lease: Lease,
     mut request: Request<RequestBody>,
     first_byte: Duration,
 ) -> Result<Result<(Response<Incoming>, Lease), Failure>, UpstreamError> {
+    let mut lease = lease.fit_for(&request).await?;
     lease.address(&mut request);
     let progress = request.body().progress();
     let sent = within(lease.send(request), &progress, first_byte).await;

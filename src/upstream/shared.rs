@@ -182,8 +182,11 @@ pub(super) fn address<B>(request: &mut Request<B>, authority: &Authority) {
         *request.uri_mut() = uri;
     }
     *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().remove(header::HOST);
-    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    let headers = request.headers_mut();
+    headers.remove(header::HOST);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::UPGRADE);
+    headers.remove(header::CONNECTION);
 }
 
 /// Runs what a connection consists of on this worker, and tells of every step: what the other side

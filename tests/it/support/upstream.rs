@@ -263,6 +263,15 @@ impl Conversation {
         self.stream.read_exact(bytes).is_ok()
     }
 
+    /// Whether anything comes within so long.
+    pub fn comes_within(&mut self, patience: Duration) -> bool {
+        let set = |stream: &TcpStream, it| stream.set_read_timeout(Some(it)).expect("a timeout");
+        set(&self.stream.sock, patience);
+        let came = self.stream.read(&mut [0]).is_ok_and(|read| read > 0);
+        set(&self.stream.sock, PATIENCE);
+        came
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let mut byte = [0];
         self.stream.read_exact(&mut byte).ok().map(|()| byte[0])
