@@ -86,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "supervisor",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -145,7 +146,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "metrics", "outgoing"]),
+    (
+        "upstream",
+        &["backoff", "body", "dial", "metrics", "outgoing"],
+    ),
     (
         "credential",
         &[
@@ -159,7 +163,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("confine", &[]),
     ("emulator", &[]),
@@ -171,7 +175,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("unwind", &[]),
     ("url", &[]),
 ];
@@ -390,13 +394,12 @@ fn tests() -> BTreeSet<String> {
             for line in text.lines().map(str::trim) {
                 is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
                 let signature = line.strip_prefix("async ").unwrap_or(line);
-                if let Some((name, _)) = signature
-                    .strip_prefix("fn ")
-                    .and_then(|it| it.split_once('('))
+                let function = signature.strip_prefix("fn ");
+                let name = function.and_then(|it| it.split_once('('));
+                if let Some((name, _)) = name
+                    && std::mem::take(&mut is_test)
                 {
-                    if std::mem::take(&mut is_test) {
-                        tests.insert(format!("{prefix}{module}{inline}::{name}"));
-                    }
+                    tests.insert(format!("{prefix}{module}{inline}::{name}"));
                 }
             }
         }
