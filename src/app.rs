@@ -1,7 +1,6 @@
 //! Builds what serves from a configuration, starts it, and ends it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,7 +13,8 @@ use crate::clock::Clock;
 use crate::credential::call::Tools;
 use crate::credential::{self, Credential, renewal};
 use crate::dial::resolver::{self, Lookups};
-use crate::listener::{self, BindError, Bound};
+use crate::listener::bind::{Listening, SocketFile};
+use crate::listener::{self, Address, BindError, Bound};
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
@@ -57,7 +57,9 @@ pub enum StartError {
 /// A running proxy. Dropping it ends it at once; [`Running::drain`] ends it properly.
 #[derive(Debug)]
 pub struct Running {
-    listeners: Vec<(String, SocketAddr)>,
+    listeners: Vec<(String, Address)>,
+    /// Those of Unix sockets.
+    files: Vec<SocketFile>,
     plans: Arc<ArcSwap<Plan>>,
     shutdown: Shutdown,
     threads: Vec<JoinHandle<()>>,
@@ -66,7 +68,7 @@ pub struct Running {
 impl Running {
     /// The listeners' names and the addresses they are bound to.
     #[must_use]
-    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+    pub fn listeners(&self) -> &[(String, Address)] {
         &self.listeners
     }
 
@@ -79,6 +81,8 @@ impl Running {
     /// Stops accepting, finishes what is under way within the configured time, and returns when
     /// every thread has ended.
     pub fn drain(mut self) {
+        // Whoever cannot find a socket any more does not wait at one that is about to be closed.
+        self.files.clear();
         self.shutdown.begin();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so on its way; the others are still waited for.
@@ -96,14 +100,16 @@ impl Running {
 pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller_config = config.caller;
-    let bound = bind(&config.listeners, workers)?;
+    let mut bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
+    let files = bound.iter_mut().filter_map(|it| it.file.take()).collect();
     let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
     let (shutdown, drain) = shutdown::channel();
     let (resolver, lookups) = resolver::channel();
 
     let mut running = Running {
         listeners,
+        files,
         plans: Arc::clone(&plans),
         shutdown,
         threads: Vec::new(),
@@ -133,23 +139,24 @@ fn bind(listeners: &[listener::Config], workers: usize) -> Result<Vec<Bound>, Bi
     let _context = runtime.as_ref().map(tokio::runtime::Runtime::enter).ok();
     listeners
         .iter()
-        .map(|listener| listener::bind(listener.address, workers))
+        .map(|listener| listener::bind(listener, workers))
         .collect()
 }
 
-fn addresses(listeners: &[listener::Config], bound: &[Bound]) -> Vec<(String, SocketAddr)> {
+fn addresses(listeners: &[listener::Config], bound: &[Bound]) -> Vec<(String, Address)> {
     let named = listeners.iter().zip(bound);
     named
-        .map(|(listener, bound)| (listener.name.clone(), bound.address))
+        .map(|(listener, bound)| (listener.name.clone(), bound.address.clone()))
         .collect()
 }
 
-/// Gives each worker one socket of every listener, in the listeners' order.
-fn spread(bound: Vec<Bound>, workers: usize) -> Vec<Vec<std::net::TcpListener>> {
+/// Gives each worker one socket of every listener, in the listeners' order, with whether it outlives
+/// this process.
+fn spread(bound: Vec<Bound>, workers: usize) -> Vec<Vec<(Listening, bool)>> {
     let mut spread: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in bound {
         for (worker, socket) in spread.iter_mut().zip(listener.sockets) {
-            worker.push(socket);
+            worker.push((socket, listener.outlives));
         }
     }
     spread
@@ -199,6 +206,9 @@ fn control(
         for credential in &plan.credentials {
             spawn_local(renewal::watch(Arc::clone(credential)));
             spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
+        }
+        for listener in plan.listeners.clone() {
+            spawn_local(listener::watch(listener));
         }
         // The first tokens go before the authorities, which take tens of milliseconds to read.
         tokio::task::yield_now().await;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::gateway::{Entrance, Gateway};
+use crate::listener::door::Complaints;
+use crate::listener::stream::{Socket, Stream};
 use crate::shutdown::Busy;
 
 pub mod strict;
@@ -50,6 +51,20 @@ impl Callers {
         }
     }
 
+    /// Serves what has been accepted, if it is let in.
+    pub async fn receive(
+        self: Rc<Self>,
+        listener: usize,
+        socket: Socket,
+        complaints: Rc<Complaints>,
+        busy: Busy,
+    ) {
+        match self.gateway.open(listener, socket).await {
+            Ok((stream, entrance)) => converse(stream, entrance, self, busy).await,
+            Err(turned) => complaints.note(&turned),
+        }
+    }
+
     /// Announces the end: every connection closes once it has answered what it is at.
     pub fn end(&self) {
         self.ending.begin();
@@ -80,11 +95,11 @@ impl Ending {
 }
 
 /// Serves one connection of a caller.
-pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: Stream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
     let gateway = Rc::clone(&callers.gateway);
+    let seen = entrance.clone();
     let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
+        let (gateway, entrance) = (Rc::clone(&gateway), seen.clone());
         async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
     });
     let connection = http1::Builder::new()

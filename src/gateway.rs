@@ -1,7 +1,6 @@
 //! The life of a request, on one worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +12,9 @@ use tokio::time::{Instant, timeout};
 use crate::body::{RequestBody, ResponseBody};
 use crate::credential::cell::View;
 use crate::dial::resolver::Resolver;
+use crate::listener::admit_caller;
+use crate::listener::door::{self, Turned};
+use crate::listener::stream::{Socket, Stream};
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route};
@@ -20,19 +22,10 @@ use crate::respond::{self, Refused};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
 
+pub use crate::listener::Entrance;
+
 /// What is answered.
 pub type Answer = Response<ResponseBody<Lease>>;
-
-/// Where a connection came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrance {
-    /// The listener, by its index in the plan.
-    pub listener: usize,
-    /// The address on our side.
-    pub local: IpAddr,
-    /// The caller's address.
-    pub peer: IpAddr,
-}
 
 /// Serves the requests of one worker.
 #[derive(Debug)]
@@ -85,12 +78,26 @@ impl Gateway {
         }
     }
 
+    /// Lets a connection in, by the plan that is in force now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it was closed.
+    pub async fn open(
+        &self,
+        listener: usize,
+        socket: Socket,
+    ) -> Result<(Stream, Entrance), Turned> {
+        let snapshot = self.snapshot();
+        door::open(&snapshot.plan.listeners[listener], listener, socket).await
+    }
+
     /// Answers a request, whatever happens.
     pub async fn handle(&self, request: Request<Incoming>, entrance: Entrance) -> Answer {
         let snapshot = self.snapshot();
         let note = snapshot.plan.log_requests.then(|| Note::of(&request));
         let started = note.as_ref().map(|_| Instant::now());
-        let (target, outcome) = serve(&snapshot, request, entrance).await;
+        let (target, outcome) = serve(&snapshot, request, &entrance).await;
         let id = match (&note, &outcome) {
             (None, Ok(_)) => String::new(),
             _ => self.ids.next(),
@@ -135,11 +142,11 @@ impl Gateway {
 }
 
 /// Serves a request; gives the name of the target it went to, too, as far as it came.
-async fn serve(
-    snapshot: &Snapshot,
+async fn serve<'a>(
+    snapshot: &'a Snapshot,
     request: Request<Incoming>,
-    entrance: Entrance,
-) -> (Option<&str>, Result<Answer, Refused>) {
+    entrance: &Entrance,
+) -> (Option<&'a str>, Result<Answer, Refused>) {
     match choose(snapshot, request, entrance) {
         Err(refused) => (None, Err(refused)),
         Ok((route, request)) => {
@@ -152,17 +159,20 @@ async fn serve(
 type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
 
 /// listener → normalize → route
-fn choose(
-    snapshot: &Snapshot,
+fn choose<'a>(
+    snapshot: &'a Snapshot,
     request: Request<Incoming>,
-    entrance: Entrance,
-) -> Result<Chosen<'_>, Refused> {
+    entrance: &Entrance,
+) -> Result<Chosen<'a>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
-    let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[entrance.listener].admit(&request, entrance.local)?;
+    let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
+    let listener = &plan.listeners[entrance.listener];
+    listener.admit(&request, entrance)?;
     let route = plan.routes.select(entrance.listener, &request)?;
+    admit_caller(&route.callers, entrance)?;
+    listener.take_own(&mut request);
     Ok((route, request))
 }
 

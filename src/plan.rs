@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::credential::Credential;
 use crate::dial::Endpoint;
+use crate::listener::admission::Caller;
 use crate::router::Table;
 use crate::upstream::Timeouts;
 use crate::{body, listener, normalize, outgoing, respond};
@@ -36,6 +37,8 @@ pub struct Route {
     pub target: usize,
     /// The credential; `None` if the target needs none.
     pub credential: Option<usize>,
+    /// The callers it is for, by the names in their certificates; everybody if empty.
+    pub callers: Vec<Caller>,
     /// What is done to the request.
     pub outgoing: outgoing::Config,
 }

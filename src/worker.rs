@@ -2,19 +2,19 @@
 //! never leaves the worker that accepted it.
 
 use std::io;
-use std::net::TcpListener as Socket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
-use crate::caller::{self, Callers, converse};
+use crate::caller::{self, Callers};
 use crate::dial::resolver::Resolver;
-use crate::gateway::{Entrance, Gateway};
+use crate::gateway::Gateway;
+use crate::listener::bind::{Acceptor, Listening};
+use crate::listener::door::Complaints;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
 
@@ -37,34 +37,37 @@ pub struct Shared {
 }
 
 /// Serves until the end is announced and what was under way is finished, or its time is up.
-/// `sockets` are in the order of the plan's listeners.
+/// `sockets` are in the order of the plan's listeners, each with whether it outlives this process.
 ///
 /// # Errors
 ///
 /// If the runtime or a socket cannot be set up.
-pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::Result<()> {
+pub fn run(
+    sockets: Vec<(Listening, bool)>,
+    config: caller::Config,
+    shared: Shared,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(serve(sockets, config, shared))
 }
 
-async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
+async fn serve(
+    sockets: Vec<(Listening, bool)>,
+    config: caller::Config,
+    mut shared: Shared,
+) -> io::Result<()> {
     let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
     let (busy, all_idle) = guards();
     let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
     let mut accepting = Vec::new();
-    for (listener, socket) in sockets.into_iter().enumerate() {
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
+    for (listener, (socket, outlives)) in sockets.into_iter().enumerate() {
+        let socket = Acceptor::new(socket)?;
         let drain = shared.drain.clone();
-        accepting.push(spawn_local(accept(
-            socket,
-            listener,
-            Rc::clone(&callers),
-            drain,
-            busy.clone(),
-        )));
+        let callers = Rc::clone(&callers);
+        let accepting_here = accept(socket, outlives, listener, callers, drain, busy.clone());
+        accepting.push(spawn_local(accepting_here));
     }
     drop(busy);
     let sweeping = spawn_local(sweep(gateway));
@@ -91,35 +94,37 @@ async fn sweep(gateway: Rc<Gateway>) {
     }
 }
 
+/// Takes connections in until the end. A socket that goes with this process is emptied first:
+/// closing it would lose those that wait. One that outlives it is left to the process that comes
+/// next, which they wait for.
 async fn accept(
-    socket: TcpListener,
+    socket: Acceptor,
+    outlives: bool,
     listener: usize,
     callers: Rc<Callers>,
     mut drain: Drain,
     busy: Busy,
 ) {
+    let complaints = Rc::new(Complaints::default());
     loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = socket.accept() => accepted,
-            // Only when nothing waits to be accepted: closing first would lose those connections.
-            () = drain.begun() => return,
+        let accepted = if outlives {
+            tokio::select! {
+                biased;
+                () = drain.begun() => return,
+                accepted = socket.accept() => accepted,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                accepted = socket.accept() => accepted,
+                () = drain.begun() => return,
+            }
         };
         match accepted {
-            Ok((stream, peer)) => {
-                if let Ok(local) = stream.local_addr() {
-                    let entrance = Entrance {
-                        listener,
-                        local: local.ip(),
-                        peer: peer.ip(),
-                    };
-                    spawn_local(converse(
-                        stream,
-                        entrance,
-                        Rc::clone(&callers),
-                        busy.clone(),
-                    ));
-                }
+            // In a task of its own, so that whoever is slow to shake hands holds up nobody.
+            Ok(socket) => {
+                let (callers, complaints) = (Rc::clone(&callers), Rc::clone(&complaints));
+                spawn_local(callers.receive(listener, socket, complaints, busy.clone()));
             }
             Err(error) => wait_after(&error).await,
         }

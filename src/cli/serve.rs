@@ -7,6 +7,7 @@ use super::{check, process};
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::listener::inherited;
 use crate::plan::Plan;
 use crate::router::Rule;
 use crate::secret::store::Store;
@@ -14,6 +15,7 @@ use crate::telemetry;
 
 /// Loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
+    let unusable = inherited::take_over();
     let Loaded {
         config, warnings, ..
     } = match config::load(path, &Store::Disk) {
@@ -23,6 +25,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
     telemetry::start(config.log);
     for warning in warnings.sorted() {
         tracing::warn!("{warning}");
+    }
+    for socket in unusable {
+        tracing::warn!("systemd has handed over what is of no use: {socket}");
     }
     process::prepare();
     match app::start(config, Clock::system()) {
@@ -36,16 +41,23 @@ pub(super) fn run(path: &Path) -> ExitCode {
 
 /// Says where it listens, who can reach that, and what leads where.
 fn announce(running: &Running) {
-    for (name, address) in running.listeners() {
-        if address.ip().is_loopback() {
-            tracing::info!("listening on http://{address} (listener `{name}`): this machine only");
-        } else {
-            tracing::warn!(
-                "listening on http://{address} (listener `{name}`): whoever can reach this address can use the credentials"
-            );
+    let plan = running.plan();
+    for ((name, address), listener) in running.listeners().iter().zip(&plan.listeners) {
+        let url = match address.ip() {
+            Some(address) => format!("{}://{address}", listener.scheme()),
+            None => address.to_string(),
+        };
+        let bound = format!("listening on {url} (listener `{name}`)");
+        match address.is_local() {
+            Some(true) => tracing::info!("{bound}: this machine only"),
+            _ if listener.is_guarded() => {
+                tracing::info!("{bound}: other machines too, if they are let in");
+            }
+            _ => tracing::warn!(
+                "{bound}: reachable from other machines, and whoever can reach this address can use the credentials; listeners.{name}.allow says who may"
+            ),
         }
     }
-    let plan = running.plan();
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];
         let hosts: Vec<&str> = target.endpoints.iter().map(|it| it.host.as_str()).collect();

@@ -296,6 +296,38 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A list of whole numbers within the bounds that the key declares; one alone counts as a list.
+    #[must_use]
+    pub fn integers(&self, name: &str) -> Vec<u32> {
+        let Kind::Integers(least, most) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as numbers")
+        };
+        let read = |item: &Node| match item.value {
+            Value::Integer(number) if (least..=most).contains(&number) => {
+                u32::try_from(number).ok()
+            }
+            Value::Integer(number) => {
+                let message = format!("{number} is not between {least} and {most}");
+                self.fault(name, item, &message, "");
+                None
+            }
+            _ => {
+                self.wrong_kind(name, item, "a whole number");
+                None
+            }
+        };
+        match self.table.get(name).map(|entry| &entry.node) {
+            Some(Node {
+                value: Value::List(items),
+                ..
+            }) => items.iter().filter_map(read).collect(),
+            Some(node) if matches!(node.value, Value::Integer(_)) => {
+                read(node).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self, name: &str) -> bool {
@@ -540,6 +572,7 @@ fn fits(kind: &Kind, value: &Value) -> bool {
             matches!(value, Value::Text(_))
         }
         Kind::Integer(..) => matches!(value, Value::Integer(_)),
+        Kind::Integers(..) => matches!(value, Value::Integer(_) | Value::List(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
         Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {

@@ -13,6 +13,7 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod listeners;
 mod refusals;
 mod reuse;
 mod routing;

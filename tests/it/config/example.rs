@@ -26,6 +26,8 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
     (&keys::SECRETS, &["secrets"]),
     (&keys::LISTENER, &["listeners.*"]),
+    (&keys::LISTENER_TLS, &["listeners.*.tls"]),
+    (&keys::CERTIFICATE, &["listeners.*.tls.certificates.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
@@ -84,7 +86,7 @@ fn the_example_can_be_used_with_everything_in_it_switched_on() {
     );
     assert_eq!(
         cli::text(&checked.stdout),
-        "proxy.toml can be used: 2 listeners, 17 credentials, 15 targets\n"
+        "proxy.toml can be used: 5 listeners, 17 credentials, 15 targets\n"
     );
 }
 
@@ -204,6 +206,7 @@ fn secrets() -> Folder {
         "refresh",
         "delegates",
         "token",
+        "door",
     ] {
         folder.write(
             &format!("secrets/{name}"),
@@ -219,6 +222,8 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    folder.write("secrets/callers.pem", authority.pem());
+    folder.write_identity("secrets/gateway", &authority);
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/mgt-cid", "43\n");
     folder

@@ -2,6 +2,7 @@
 //! every kind of TOML value that it does not take.
 
 use countersign::config::keys::{self, Kind, Section};
+use countersign::emulator::Authority;
 use serde_json::{Value, json};
 
 use super::parse;
@@ -27,6 +28,8 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::CLIENT_TIMEOUTS, "/timeouts"),
     (&keys::SECRETS, "/secrets"),
     (&keys::LISTENER, "/listeners/local"),
+    (&keys::LISTENER_TLS, "/listeners/local/tls"),
+    (&keys::CERTIFICATE, "/listeners/local/tls/certificates/0"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
     (&keys::PLACEMENT, "/credentials/acme/self-signed/placement"),
     (&keys::REFERENCE, "/credentials/acme/self-signed/key"),
@@ -63,7 +66,9 @@ const PRESET_PLACES: &[(&Section, &str)] = &[
 fn base() -> Value {
     json!({
         "log": {}, "limits": {}, "timeouts": {}, "secrets": {},
-        "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
+        "listeners": { "local": { "address": r#""127.0.0.1:0""#, "tls": { "certificates": [{
+            "certificate": r#""local.pem""#, "key": { "file": r#""local-key.pem""# },
+        }] } } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
             "key": { "file": r#""key.pem""# },
@@ -220,7 +225,7 @@ fn takes(kind: &Kind, value: &str) -> bool {
         | Kind::Word(_)
         | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
-        Kind::Integer(..) => value == "integer",
+        Kind::Integer(..) | Kind::Integers(..) => value == "integer",
         Kind::Boolean => value == "boolean",
         Kind::Any => true,
         Kind::Free => value == "table",
@@ -232,6 +237,7 @@ fn folder() -> Folder {
     let folder = Folder::new();
     folder.write_key("key.pem");
     folder.write("kid", "the key");
+    folder.write_identity("local", &Authority::new().expect("an authority"));
     folder
 }
 

@@ -27,11 +27,18 @@ impl Process {
 
     /// The same with more in its environment.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
             .args(arguments)
             .envs(environment.iter().copied())
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(Stdio::null());
+        Self::run(command)
+    }
+
+    /// Runs a command that a test has made, and that becomes the program.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -30,7 +30,9 @@ impl Proxy {
         let loaded = config::parse("proxy.toml", text, folder.path(), &Store::Disk)
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let running = app::start(loaded.config, clock).expect("it starts");
-        let address = running.listeners()[0].1;
+        // A listener without one is reached otherwise.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = running.listeners()[0].1.ip().unwrap_or(nowhere);
         Self {
             running: Some(running),
             address,
@@ -53,6 +55,8 @@ impl Proxy {
             .find(|it| it.0 == name)
             .expect("a listener")
             .1
+            .ip()
+            .expect("an IP address")
     }
 }
 
