@@ -3,6 +3,7 @@
 //! [`bind`](bind::bind) makes a listener's sockets, [`open`](door::open) lets a connection in, and
 //! [`Config::admit`] a request.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub mod tls;
 mod unix;
 
 pub use address::{Address, Peer};
-pub use admission::{Denied, admit_caller};
+pub use admission::{Denied, admit_caller, is_same_site};
 pub use bind::{BindError, Bound, bind};
 pub use door::Entrance;
 
@@ -64,7 +65,30 @@ pub struct Senders {
     pub processes: bool,
 }
 
+/// Tells listeners apart from one plan to the next. None is ever given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(u64);
+
+impl Id {
+    /// One that no other listener of this process has or had.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Config {
+    /// Whether both let in the same callers in the same way, whatever they are called.
+    #[must_use]
+    pub fn has_rule_of(&self, other: &Self) -> bool {
+        let renamed = Self {
+            name: self.name.clone(),
+            ..other.clone()
+        };
+        *self == renamed
+    }
+
     /// A listener that lets in whoever can connect, and serves no name yet.
     #[must_use]
     pub fn at(name: &str, address: Address) -> Self {

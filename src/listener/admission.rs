@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::{Config, Entrance};
@@ -193,7 +193,9 @@ impl Config {
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, entrance: &Entrance) -> Result<(), Denied> {
         self.admit_host(request.host(), entrance.local)?;
-        admit_site(request)?;
+        if !is_same_site(request.headers()) {
+            return Err(Denied::CrossSite);
+        }
         for header in &self.require {
             if let Some(why) = header.wrong(request) {
                 return Err(self.lacks(header, why));
@@ -237,20 +239,15 @@ impl Config {
     }
 }
 
-/// Refuses what a browser sends on behalf of another site's page. Both headers are forbidden to
-/// scripts (Fetch section 2.2.2), so that a page cannot lie in them.
-fn admit_site<B>(request: &Normalized<B>) -> Result<(), Denied> {
-    let headers = request.headers();
+/// Whether this is anything but what a browser sends on behalf of another site's page. Both headers
+/// are forbidden to scripts (Fetch section 2.2.2), so that a page cannot lie in them.
+#[must_use]
+pub fn is_same_site(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let host = headers.get(header::HOST);
-    let is_ours = sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
-        && origins.all(|origin| is_same_origin(origin, host));
-    if is_ours {
-        Ok(())
-    } else {
-        Err(Denied::CrossSite)
-    }
+    sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+        && origins.all(|origin| is_same_origin(origin, host))
 }
 
 fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
@@ -266,7 +263,7 @@ fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Address, Peer};
+    use super::super::{Address, Id, Peer};
     use super::*;
     use crate::normalize::{self, normalize};
     use http::Request;
@@ -284,7 +281,7 @@ mod tests {
         };
         let local = [127, 0, 0, 1].into();
         let entrance = Entrance {
-            listener: 0,
+            listener: Id::fresh(),
             local: Some(local),
             peer: Peer::Address(local),
             names: None,

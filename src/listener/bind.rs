@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use tokio::net::TcpSocket;
 
@@ -19,27 +20,70 @@ pub(super) const BACKLOG: u32 = 1024;
 
 /// A socket that callers connect to.
 #[derive(Debug)]
-pub enum Listening {
-    /// At an IP address.
+pub struct Listening {
+    kind: Kind,
+    /// Whether somebody else keeps it open when this process has closed it, for the one that comes
+    /// next.
+    outlives: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpListener),
-    /// On this machine.
     Unix(UnixListener),
 }
 
 impl Listening {
+    pub(super) fn tcp(socket: TcpListener) -> Self {
+        Self {
+            kind: Kind::Tcp(socket),
+            outlives: false,
+        }
+    }
+
+    pub(super) fn unix(socket: UnixListener) -> Self {
+        Self {
+            kind: Kind::Unix(socket),
+            outlives: false,
+        }
+    }
+
+    /// The same, as one that outlives this process.
+    pub(super) fn outliving(self) -> Self {
+        Self {
+            outlives: true,
+            ..self
+        }
+    }
+
     pub(super) fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
-            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        let kind = match &self.kind {
+            Kind::Tcp(socket) => socket.try_clone().map(Kind::Tcp),
+            Kind::Unix(socket) => socket.try_clone().map(Kind::Unix),
+        };
+        Ok(Self {
+            kind: kind?,
+            outlives: self.outlives,
+        })
+    }
+
+    /// Where it listens; `None` for a Unix socket without a name.
+    pub(super) fn address(&self) -> Option<Address> {
+        match &self.kind {
+            Kind::Tcp(socket) => socket.local_addr().map(Address::Ip).ok(),
+            Kind::Unix(socket) => {
+                let address = socket.local_addr().ok()?;
+                address.as_pathname().map(|path| Address::Unix(path.into()))
+            }
         }
     }
 }
 
 impl AsFd for Listening {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
+        match &self.kind {
+            Kind::Tcp(socket) => socket.as_fd(),
+            Kind::Unix(socket) => socket.as_fd(),
         }
     }
 }
@@ -52,11 +96,8 @@ pub struct Bound {
     /// One a worker. The kernel spreads connections over those of an IP address; any other is one
     /// socket, and the worker that is first takes the connection.
     pub sockets: Vec<Listening>,
-    /// Whether somebody else keeps the socket open when all of these are closed, for the process
-    /// that comes next.
-    pub outlives: bool,
-    /// The socket's file, to be dropped when nobody is let in any more.
-    pub file: Option<SocketFile>,
+    /// The socket's file, to be removed when nobody is let in any more.
+    pub file: Option<Arc<SocketFile>>,
 }
 
 /// An address could not be listened at.
@@ -101,20 +142,18 @@ pub fn bind(config: &Config, workers: usize) -> Result<Bound, BindError> {
     let bound = match &config.address {
         Address::Ip(address) => bind_ip(*address, workers),
         Address::Unix(path) => unix::listen(path, config.mode).and_then(|(socket, file)| {
-            let socket = Listening::Unix(socket);
+            let socket = Listening::unix(socket);
             let clones = (0..workers).map(|_| socket.try_clone());
             Ok(Bound {
                 address: config.address.clone(),
                 sockets: clones.collect::<io::Result<_>>()?,
-                outlives: false,
-                file: Some(file),
+                file: Some(Arc::new(file)),
             })
         }),
         Address::Inherited(name) => {
             inherited::listen(name, workers).map(|(address, sockets)| Bound {
                 address,
                 sockets,
-                outlives: true,
                 file: None,
             })
         }
@@ -127,11 +166,10 @@ pub fn bind(config: &Config, workers: usize) -> Result<Bound, BindError> {
 
 fn bind_ip(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     let address = probe(address)?;
-    let sockets = (0..workers).map(|_| listen(address).map(Listening::Tcp));
+    let sockets = (0..workers).map(|_| listen(address).map(Listening::tcp));
     Ok(Bound {
         address: Address::Ip(address),
         sockets: sockets.collect::<io::Result<_>>()?,
-        outlives: false,
         file: None,
     })
 }
@@ -162,10 +200,14 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
 
 /// A listening socket at work, in one worker.
 #[derive(Debug)]
-pub enum Acceptor {
-    /// At an IP address.
+pub struct Acceptor {
+    kind: Accepting,
+    outlives: bool,
+}
+
+#[derive(Debug)]
+enum Accepting {
     Tcp(tokio::net::TcpListener),
-    /// On this machine.
     Unix(tokio::net::UnixListener),
 }
 
@@ -176,16 +218,27 @@ impl Acceptor {
     ///
     /// What the system says.
     pub fn new(socket: Listening) -> io::Result<Self> {
-        match socket {
-            Listening::Tcp(socket) => {
+        let kind = match socket.kind {
+            Kind::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
-                tokio::net::TcpListener::from_std(socket).map(Self::Tcp)
+                tokio::net::TcpListener::from_std(socket).map(Accepting::Tcp)
             }
-            Listening::Unix(socket) => {
+            Kind::Unix(socket) => {
                 socket.set_nonblocking(true)?;
-                tokio::net::UnixListener::from_std(socket).map(Self::Unix)
+                tokio::net::UnixListener::from_std(socket).map(Accepting::Unix)
             }
-        }
+        };
+        Ok(Self {
+            kind: kind?,
+            outlives: socket.outlives,
+        })
+    }
+
+    /// Whether the socket is left to the process that comes next. Any other is emptied before it is
+    /// closed, which would lose those that wait.
+    #[must_use]
+    pub fn outlives(&self) -> bool {
+        self.outlives
     }
 
     /// Takes the next connection.
@@ -194,9 +247,9 @@ impl Acceptor {
     ///
     /// What the system says; the next call may well succeed.
     pub async fn accept(&self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(socket) => socket.accept().await.map(|it| Socket::Tcp(it.0)),
-            Self::Unix(socket) => socket.accept().await.map(|it| Socket::Unix(it.0)),
+        match &self.kind {
+            Accepting::Tcp(socket) => socket.accept().await.map(|it| Socket::Tcp(it.0)),
+            Accepting::Unix(socket) => socket.accept().await.map(|it| Socket::Unix(it.0)),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::address::Peer;
 use super::proxy_protocol::{self, Malformed};
 use super::stream::{Socket, Stream};
-use super::{Config, tls};
+use super::{Config, Id, tls};
 
 /// For a PROXY header and a TLS handshake together.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -23,8 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How a connection came in.
 #[derive(Clone, Debug)]
 pub struct Entrance {
-    /// The listener, by its index in the plan.
-    pub listener: usize,
+    /// The listener.
+    pub listener: Id,
     /// The address that the caller connected to; none of a Unix socket.
     pub local: Option<IpAddr>,
     /// Who is on the other side.
@@ -104,7 +104,7 @@ pub enum Turned {
 /// [`Turned`] with the reason. The connection is closed then.
 pub async fn open(
     config: &Config,
-    listener: usize,
+    listener: Id,
     socket: Socket,
 ) -> Result<(Stream, Entrance), Turned> {
     socket.set_nodelay();

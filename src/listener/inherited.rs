@@ -56,15 +56,15 @@ pub fn take_over() -> Vec<String> {
 
 fn take(handed: &mut ListenFd, index: usize) -> io::Result<Listening> {
     let socket = match handed.take_unix_listener(index) {
-        Ok(Some(socket)) => Listening::Unix(socket),
+        Ok(Some(socket)) => Listening::unix(socket),
         _ => match handed.take_tcp_listener(index)? {
-            Some(socket) => Listening::Tcp(socket),
+            Some(socket) => Listening::tcp(socket),
             None => return Err(io::ErrorKind::NotFound.into()),
         },
     };
     // `Accept=yes` in the unit hands over connections.
     if rustix::net::sockopt::socket_acceptconn(&socket)? {
-        Ok(socket)
+        Ok(socket.outliving())
     } else {
         Err(io::Error::other(
             "it does not listen (its unit needs Accept=no)",
@@ -92,16 +92,7 @@ pub(super) fn listen(name: &str, workers: usize) -> io::Result<(Address, Vec<Lis
         return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
     }
     let clones = (0..workers).map(|_| socket.try_clone());
-    Ok((address(name, socket), clones.collect::<io::Result<_>>()?))
-}
-
-fn address(name: &str, socket: &Listening) -> Address {
-    let found = match socket {
-        Listening::Tcp(socket) => socket.local_addr().map(Address::Ip).ok(),
-        Listening::Unix(socket) => {
-            let address = socket.local_addr().ok();
-            address.and_then(|it| it.as_pathname().map(|path| Address::Unix(path.into())))
-        }
-    };
-    found.unwrap_or_else(|| Address::Inherited(name.to_owned()))
+    let address = socket.address();
+    let address = address.unwrap_or_else(|| Address::Inherited(name.to_owned()));
+    Ok((address, clones.collect::<io::Result<_>>()?))
 }

@@ -17,7 +17,8 @@ use rustls::{RootCertStore, ServerConfig};
 use webpki::EndEntityCert;
 use zeroize::Zeroize;
 
-use crate::secret::store::{Modes, Reference, Stamp, Store, Unresolved};
+use crate::secret::store::{Modes, Reference, Store, Unresolved};
+use crate::secret::trail::Stamp;
 
 /// Where files are read from, and how they are judged.
 #[derive(Clone, Debug)]
@@ -243,8 +244,14 @@ impl Files {
     fn certificates(&self, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Unresolved> {
         let path = self.folder.join(path);
         let shown = path.display();
-        let text = self.store.read_text(&path)?;
-        let certificates = CertificateDer::pem_slice_iter(text.as_bytes());
+        // Read as a secret is, though it is none: it is looked after here, and is no reason to read
+        // the configuration again. That its mode is questionable is no matter.
+        let file = Reference::file(&path);
+        let text = self
+            .store
+            .resolve(&file, &self.folder, Some(Modes::Warn))?
+            .secret;
+        let certificates = CertificateDer::pem_slice_iter(text.expose());
         let certificates: Vec<_> = certificates
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(format!("{shown} is not PEM: {error}")))?;

@@ -15,7 +15,7 @@ use super::bind::BACKLOG;
 /// How often, and how long each time, one waits for another process that is binding there as well.
 const PATIENCE: (u32, Duration) = (100, Duration::from_millis(10));
 
-/// The file of a socket; removed when this is dropped.
+/// The file of a socket; removed when this is dropped at the latest.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -23,11 +23,19 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
+impl SocketFile {
+    /// Removes it. Whoever cannot find a socket any more does not wait at one that is about to be
+    /// closed.
+    pub fn remove(&self) {
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -14,10 +14,12 @@ mod credential;
 mod headers;
 mod hostile;
 mod listeners;
+mod mixup;
 mod refusals;
 mod reuse;
 mod routing;
 mod tokens;
+mod upgrades;
 mod vendor;
 mod verification;
 mod via;
@@ -27,8 +29,11 @@ mod config;
 
 // The program.
 mod cli;
+mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 

@@ -31,12 +31,17 @@ impl Process {
         command
             .args(arguments)
             .envs(environment.iter().copied())
-            .current_dir(folder)
-            .stdin(Stdio::null());
+            .current_dir(folder);
+        Self::spawn(command)
+    }
+
+    /// Starts the program the way that this command does.
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
         Self::run(command)
     }
 
-    /// Runs a command that a test has made, and that becomes the program.
+    /// The same, with what the command has on its standard input.
     pub fn run(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
