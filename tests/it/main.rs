@@ -13,6 +13,9 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod http2;
+mod identity;
+mod limits;
 mod listeners;
 mod mixup;
 mod refusals;
@@ -28,6 +31,8 @@ mod via;
 mod config;
 
 // The program.
+mod admin;
+mod blocked_log;
 mod cli;
 mod confine;
 mod demo;

@@ -87,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "supervisor",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -146,7 +147,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "metrics", "outgoing"]),
+    (
+        "upstream",
+        &["backoff", "body", "dial", "metrics", "outgoing"],
+    ),
     (
         "credential",
         &[
@@ -160,7 +164,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("confine", &[]),
     ("emulator", &[]),
@@ -172,7 +176,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("unwind", &[]),
     ("url", &[]),
 ];
