@@ -1,7 +1,7 @@
 //! The life of a request, on one worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use crate::clock::Clock;
 use crate::credential::cell::View;
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
+use crate::listener::admit_caller;
+use crate::listener::door::{self, Turned};
+use crate::listener::stream::{Socket, Stream};
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
@@ -31,22 +34,13 @@ mod upgrade;
 
 use passage::{Carried, Note, Passage, Place};
 
+pub use crate::listener::Entrance;
+
 /// What is answered, counted until its last byte.
 pub type Answer = Response<Carried<ResponseBody<Lease>>>;
 
 /// What is answered, as it came.
 type Passed = Response<ResponseBody<Lease>>;
-
-/// Where a connection came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrance {
-    /// The listener.
-    pub listener: listener::Id,
-    /// The address on our side.
-    pub local: IpAddr,
-    /// The caller's address.
-    pub peer: IpAddr,
-}
 
 /// Serves the requests of one worker.
 #[derive(Debug)]
@@ -182,6 +176,22 @@ impl Gateway {
         });
     }
 
+    /// Lets a connection in, by the plan that is in force now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it was closed.
+    pub async fn open(
+        &self,
+        listener: listener::Id,
+        socket: Socket,
+    ) -> Result<(Stream, Entrance), Turned> {
+        let Some((snapshot, place)) = self.snapshot(listener) else {
+            return Err(Turned::Gone(ErrorKind::ConnectionAborted.into()));
+        };
+        door::open(&snapshot.plan.listeners[place].config, listener, socket).await
+    }
+
     /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
     pub async fn handle(
         &self,
@@ -196,14 +206,7 @@ impl Gateway {
         let is_logged = snapshot.plan.log_requests;
         let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
         let mut passage = Passage::begin(&snapshot.nowhere, note);
-        let served = self.serve(
-            &snapshot,
-            request,
-            place,
-            entrance.local,
-            busy,
-            &mut passage,
-        );
+        let served = self.serve(&snapshot, request, place, &entrance, busy, &mut passage);
         match caught(served).await {
             Some(Ok(answer)) => passage.answer(answer),
             Some(Err(refused)) => self.refuse(refused, passage),
@@ -224,12 +227,12 @@ impl Gateway {
         snapshot: &Snapshot,
         mut request: Request<Incoming>,
         listener: usize,
-        local: IpAddr,
+        entrance: &Entrance,
         busy: &Busy,
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
-        let (route, request) = choose(snapshot, request, listener, local)?;
+        let (route, request) = choose(snapshot, request, listener, entrance)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
@@ -259,18 +262,21 @@ impl Gateway {
 type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
 
 /// listener → normalize → route
-fn choose(
-    snapshot: &Snapshot,
+fn choose<'a>(
+    snapshot: &'a Snapshot,
     request: Request<Incoming>,
     listener: usize,
-    local: IpAddr,
-) -> Result<Chosen<'_>, Refused> {
+    entrance: &Entrance,
+) -> Result<Chosen<'a>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
-    let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[listener].config.admit(&request, local)?;
+    let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
+    let config = &plan.listeners[listener].config;
+    config.admit(&request, entrance)?;
     let route = plan.routes.select(listener, &request)?;
+    admit_caller(&route.callers, entrance)?;
+    config.take_own(&mut request);
     Ok((route, request))
 }
 

@@ -254,16 +254,15 @@ const PROXY_RESPONSE: &str = "proxy_internal_response";
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        let code = match denied {
-            Denied::Host { .. } => "forbidden-host",
-            Denied::CrossSite => "cross-site",
-        };
-        Self::new(
-            StatusCode::FORBIDDEN,
-            code,
-            REQUEST_DENIED,
-            denied.to_string(),
-        )
+        let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
+        match &denied {
+            Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
+            Denied::CrossSite => refused("cross-site", denied.to_string()),
+            Denied::Unknown(unknown) => {
+                let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";
+                refused("caller-refused", detail.to_owned()).because(unknown)
+            }
+        }
     }
 }
 

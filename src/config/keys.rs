@@ -63,6 +63,8 @@ pub enum Kind {
     Secret,
     /// A whole number within bounds.
     Integer(i64, i64),
+    /// A list of whole numbers within bounds.
+    Integers(i64, i64),
     /// `true` or `false`.
     Boolean,
     /// A duration such as `"30s"`.
@@ -75,8 +77,6 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
-    /// A list of TCP ports.
-    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -99,11 +99,11 @@ impl Kind {
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
+            Self::Integers(..) => "a list of whole numbers",
             Self::Boolean => "true or false",
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
-            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -229,7 +229,7 @@ pub static CONFINE: Section = Section {
     path: "confine",
     keys: &[
         default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
-        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("ports", Kind::Integers(1, 65_535), "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
         default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
         default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
@@ -240,8 +240,35 @@ pub static CONFINE: Section = Section {
 pub static LISTENER: Section = Section {
     path: "listeners.NAME",
     keys: &[
-        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
+        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
+        optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
+        optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
+        optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
+        optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),
+        optional("mode", Kind::Text, "the mode of a Unix socket's file; `0600` if left out"),
+        optional("peer-uids", Kind::Integers(0, 4_294_967_294), "the users whose processes may connect to a Unix socket; whoever its mode lets if left out"),
+    ],
+};
+
+/// `[listeners.NAME.tls]`
+#[rustfmt::skip]
+pub static LISTENER_TLS: Section = Section {
+    path: "listeners.NAME.tls",
+    keys: &[
+        required("certificates", Kind::Tables(&CERTIFICATE), "the certificates, of which the caller is shown the one with the name it asks for, else the first; read again when their files change"),
+        optional("client-ca", Kind::Texts, "PEM files with the authorities that vouch for callers; if left out, callers show no certificates"),
+        default("client-certificate", Kind::Word(&["required", "optional"]), r#""required""#, "with `client-ca`: whether a caller without a certificate is refused at once, or only by routes with `callers`"),
+    ],
+};
+
+/// `certificates` of a listener's TLS.
+#[rustfmt::skip]
+pub static CERTIFICATE: Section = Section {
+    path: "listeners.NAME.tls.certificates",
+    keys: &[
+        required("certificate", Kind::Text, "a PEM file with the certificate, followed by those of the authorities between it and the root"),
+        required("key", Kind::Secret, "its private key: PEM as PKCS#8, SEC1 or PKCS#1"),
     ],
 };
 
@@ -349,6 +376,7 @@ pub static ROUTE: Section = Section {
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        optional("callers", Kind::Texts, "only for callers with one of these names in their certificates: DNS names, `*.suffix`, URIs; others get 403; needs a listener with `tls.client-ca`"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };

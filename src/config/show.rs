@@ -28,7 +28,11 @@ pub fn show(
             &mut out,
             &format!("address = {}", quoted(&config.address.to_string())),
         );
-        line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
+        line(&mut out, &format!("hosts = [{}]", hosts.join(", ")));
+        for (name, value) in &listener.shown {
+            line(&mut out, &format!("{name} = {value}"));
+        }
+        line(&mut out, "");
     }
     for credential in credentials {
         show_credential(&mut out, credential);
@@ -227,6 +231,13 @@ fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> St
             })
             .collect();
         parts.push(format!("headers = {{ {} }}", headers.join(", ")));
+    }
+    if let Some(route) = route.route.as_ref().filter(|it| !it.callers.is_empty()) {
+        let callers = route.callers.iter().map(|it| quoted(&it.to_string()));
+        parts.push(format!(
+            "callers = [{}]",
+            callers.collect::<Vec<_>>().join(", ")
+        ));
     }
     if let Some(with) = &route.with {
         parts.push(format!("with = {with}"));

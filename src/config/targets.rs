@@ -146,6 +146,7 @@ fn read_one(
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
         credential: credential.and_then(|it| around.index_of(it)),
+        callers: Vec::new(),
         outgoing,
     });
     Read {

@@ -16,6 +16,7 @@ mod hostile;
 mod http2;
 mod identity;
 mod limits;
+mod listeners;
 mod mixup;
 mod refusals;
 mod reuse;

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dial",
             "emulator",
             "jws",
+            "listener",
             "plan",
             "router",
             "secret",
@@ -96,7 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller", "clock", "dial", "gateway", "listener", "metrics", "plan", "shutdown",
         ],
     ),
-    ("caller", &["gateway", "metrics", "shutdown"]),
+    ("caller", &["gateway", "listener", "metrics", "shutdown"]),
     (
         "gateway",
         &[
@@ -158,7 +159,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("outgoing", &["headers", "normalize"]),
     ("router", &["headers", "host", "normalize"]),
-    ("listener", &["host", "normalize"]),
+    ("listener", &["host", "normalize", "secret"]),
     ("normalize", &["host"]),
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
