@@ -41,6 +41,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Which go where.
     pub routes: Table<Route>,
+    /// Which requests for a whole URL go where.
+    pub forwards: Table<Route>,
 }
 
 /// Why nothing could be started.
@@ -164,6 +166,7 @@ fn plan(config: Config, clock: Clock) -> Plan {
     Plan {
         listeners: config.listeners,
         routes: config.routes,
+        forwards: config.forwards,
         targets: config.targets,
         credentials,
         normalize: config.normalize,

@@ -14,6 +14,7 @@ use crate::{body, caller, normalize, telemetry};
 
 mod connections;
 pub mod credentials;
+mod forwards;
 mod headers;
 pub mod keys;
 mod kind;
@@ -159,6 +160,7 @@ fn read_root(
     let (workers, log) = (workers(reader), log(reader));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
+    let forwards = forwards::table(&targets, &listeners, problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let guides = credentials
         .iter()
@@ -184,6 +186,7 @@ fn read_root(
             .filter_map(|target| target.target)
             .collect(),
         routes,
+        forwards,
     };
     Some((config, shown, guides))
 }

@@ -14,16 +14,20 @@ use tokio::time::{Instant, timeout};
 use crate::body::{RequestBody, ResponseBody};
 use crate::credential::cell::View;
 use crate::dial::resolver::Resolver;
-use crate::normalize::normalize;
+use crate::normalize::{Normalized, normalize};
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
-use crate::respond::{self, Refused};
+use crate::respond::Refused;
 use crate::shutdown::Busy;
 use crate::upstream::pool::Lease;
 use crate::upstream::{Sent, Upstream};
 
+mod choose;
+mod exchange;
 mod tunnel;
 mod upgrade;
+
+use exchange::Exchange;
 
 /// What is answered.
 pub type Answer = Response<ResponseBody<Lease>>;
@@ -163,7 +167,7 @@ async fn serve<'a>(
     }
 }
 
-type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
+type Chosen<'a> = (&'a Route, Normalized<RequestBody>);
 
 /// listener → normalize → route
 fn choose(
@@ -175,8 +179,7 @@ fn choose(
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
     let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[entrance.listener].admit(&request, entrance.local)?;
-    let route = plan.routes.select(entrance.listener, &request)?;
+    let route = choose::route(plan, &request, entrance)?;
     Ok((route, request))
 }
 
@@ -184,35 +187,36 @@ fn choose(
 async fn forward(
     snapshot: &Snapshot,
     route: &Route,
-    request: crate::normalize::Normalized<RequestBody>,
+    request: Normalized<RequestBody>,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
-    let method = request.method().clone();
+    let exchange = Exchange::begin(target, route, &request);
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
-        let sent = upstream.send(outgoing.as_it_is()).await?;
-        return Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)));
+        return Ok(exchange.finish(upstream.send(outgoing.as_it_is()).await?, None));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
     let patience = target.credential_timeout;
-    let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
+    // None if it is the caller's own.
+    let mut ours = authorized.credential().cloned();
     let mut sent = upstream.send(authorized).await?;
-    if is_ours
+    if ours.is_some()
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
         // The rest of the body, if the answer came before it.
         && timeout(patience, copy.body().whole()).await == Ok(true)
         && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
+        ours = again.credential().cloned();
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
-    if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
+    if ours.is_some() && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
-    Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)))
+    Ok(exchange.finish(sent, ours.as_ref()))
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.

@@ -21,6 +21,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// The names that a `Host` may have.
     pub hosts: Vec<Pattern>,
+    /// Whether a request for a whole URL goes to the target that has its host.
+    pub forward: bool,
 }
 
 /// Why a caller is not let in. The texts are for the caller.
@@ -53,6 +55,21 @@ impl Config {
     pub fn admit<B>(&self, request: &Normalized<B>, local: IpAddr) -> Result<(), Denied> {
         self.admit_host(request.host(), local)?;
         admit_site(request)
+    }
+
+    /// Whether a request for a URL of another host may come in here, where targets have that host.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] with the reason.
+    pub fn admit_forward<B>(&self, request: &Normalized<B>) -> Result<(), Denied> {
+        admit_site(request)
+    }
+
+    /// Whether a name is one of this proxy's own.
+    #[must_use]
+    pub fn is_own(&self, name: Option<&str>, local: IpAddr) -> bool {
+        self.admit_host(name, local).is_ok()
     }
 
     /// A name must be on the list. An address literal must be the one the connection came in on:
@@ -186,6 +203,7 @@ mod tests {
             name: "local".into(),
             address: ([127, 0, 0, 1], 0).into(),
             hosts: vec![Pattern::parse("localhost").expect("a pattern")],
+            forward: false,
         };
         listener.admit(&request, [127, 0, 0, 1].into())
     }

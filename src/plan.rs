@@ -17,6 +17,8 @@ pub struct Plan {
     pub listeners: Vec<listener::Config>,
     /// Which request takes which route.
     pub routes: Table<Route>,
+    /// Which request for a whole URL takes which route, where listeners forward those.
+    pub forwards: Table<Route>,
     /// The targets; routes carry an index into this.
     pub targets: Vec<Target>,
     /// The credentials; routes carry an index into this.
@@ -30,7 +32,7 @@ pub struct Plan {
 }
 
 /// Where a request goes, and what is done to it on the way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The target.
     pub target: usize,
@@ -53,4 +55,6 @@ pub struct Target {
     pub credential_timeout: Duration,
     /// What is done to its answers.
     pub respond: respond::Config,
+    /// Notices answers that show our token.
+    pub echoes: respond::echo::Echoes,
 }

@@ -202,6 +202,7 @@ pub static LISTENER: Section = Section {
     keys: &[
         required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
+        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
     ],
 };
 
@@ -217,6 +218,7 @@ pub static TARGET: Section = Section {
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("redirects", Kind::Word(&["pass", "rewrite"]), r#""pass""#, "what happens to the target's own URL in `Location` and `Content-Location`, and to its cookies' `Domain`, `Path` and `Secure`: `rewrite` makes them the proxy's, as the caller called it; none is followed"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
@@ -433,7 +435,9 @@ pub static PLACEMENT: Section = Section {
     path: "credentials.NAME.KIND.placement",
     keys: &[
         default("header", Kind::Text, r#""Authorization""#, "the header that carries the token"),
-        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token; empty for none"),
+        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token in the header; empty for none"),
+        optional("query", Kind::Text, "in place of a header: the parameter of the query that is the token; servers log queries, so only for an API that takes nothing else"),
+        optional("cookie", Kind::Text, "in place of a header: the cookie that is the token"),
     ],
 };
 

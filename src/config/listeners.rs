@@ -58,6 +58,7 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Read {
         name: name.value.clone(),
         address,
         hosts,
+        forward: reader.boolean("forward"),
     };
     Read {
         config,

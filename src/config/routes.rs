@@ -10,6 +10,7 @@ use super::targets::{self, Around, Misnamed};
 use super::tree::Value;
 use super::{credentials, show};
 use crate::host::Pattern;
+use crate::outgoing::Place;
 use crate::plan;
 use crate::router::{Rule, Table};
 
@@ -104,7 +105,7 @@ fn read_one(
         route.outgoing.encoded_slash = passes_slashes;
         if let Some(variant) = &variant {
             route.credential = Some(variant.index);
-            route.outgoing.placement = Some(variant.header.clone());
+            route.outgoing.placement = Some(variant.place.clone());
         }
     }
     Some(Read {
@@ -230,8 +231,8 @@ fn header_rule(
 struct Variant {
     /// Its place among all credentials.
     index: usize,
-    /// The header it goes into.
-    header: HeaderName,
+    /// Where it goes on a request.
+    place: Place,
     /// What is changed, in TOML.
     shown: String,
 }
@@ -265,7 +266,7 @@ fn with(
         return None;
     }
     Some(Variant {
-        header: variant.header.clone(),
+        place: variant.place.clone(),
         shown: variant.variant.clone().unwrap_or_default(),
         index: around.index_of_variant(variant),
     })

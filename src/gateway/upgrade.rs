@@ -40,7 +40,7 @@ pub(super) fn switch(
 fn say(end: &End) {
     match end {
         End::Whole(sent, received) => {
-            tracing::debug!(sent, received, "an upgraded connection ended")
+            tracing::debug!(sent, received, "an upgraded connection ended");
         }
         End::Broken(error) => tracing::debug!(%error, "an upgraded connection broke"),
         End::Idle => tracing::debug!("an upgraded connection was idle for too long"),

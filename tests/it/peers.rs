@@ -10,9 +10,11 @@
 
 mod clients;
 mod curl;
+mod forward;
 mod oidc_provider;
 mod openssl;
 mod pyjwt;
+mod websocket;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -27,7 +27,15 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::SECRETS, &["secrets"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
-    (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
+    (
+        &keys::PLACEMENT,
+        &[
+            "credentials.*.self-signed.placement",
+            "credentials.*.exchange.placement",
+            "credentials.*.login.placement",
+            "credentials.*.static.placement",
+        ],
+    ),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
     (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
     (
@@ -36,8 +44,6 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::REFRESH, &["credentials.*.login.refresh"]),
     (&keys::STATIC, &["credentials.*.static"]),
-    (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
-    (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
     (&keys::TARGET_TLS, &["credentials.*.cylance.tls"]),
