@@ -10,8 +10,12 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
+use crate::dial::resolver;
+use crate::limits::Limits;
 use crate::{body, caller, normalize, telemetry};
 
+mod admin;
+mod confine;
 mod connections;
 pub mod credentials;
 mod forwards;
@@ -19,6 +23,7 @@ mod headers;
 pub mod keys;
 mod kind;
 pub mod listeners;
+mod origin;
 pub mod preset;
 pub mod problem;
 pub mod read;
@@ -28,6 +33,8 @@ pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
+
+pub use origin::origin;
 
 use crate::secret::store::{Modes, Store};
 use preset::{Guide, Known};
@@ -67,6 +74,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -157,7 +165,12 @@ fn read_root(
     let normalize = normalize::Config {
         target: limit(reader, "target"),
     };
-    let (workers, log) = (workers(reader), log(reader));
+    let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
+    let admin = admin::read(reader, folder);
+    let limits = Limits {
+        requests: targets::requests(reader),
+        rate: None,
+    };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let forwards = forwards::table(&targets, &listeners, problems)?;
@@ -168,11 +181,22 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(
+            reader,
+            &context,
+            &listeners,
+            &credentials,
+            &targets,
+            admin.as_ref(),
+        ),
         workers,
         caller,
         normalize,
         body,
+        dns,
         log: log?,
+        admin,
+        limits,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -231,11 +255,24 @@ fn headers_limit(reader: &Reader<'_>) -> usize {
     count.map_or(0, |given| given.value as usize)
 }
 
+fn dns(reader: &Reader<'_>) -> resolver::Config {
+    let server = |text: &str| connections::address(text, 53);
+    let servers = reader.table("dns", |it| it.parsed_texts("servers", server));
+    let servers = servers.unwrap_or_default().into_iter();
+    resolver::Config {
+        servers: servers.map(|given| given.value).collect(),
+    }
+}
+
 fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
     reader.table("log", |it| {
         let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
         Some(telemetry::Config {
             level,
+            format: match it.word("format")?.value.as_str() {
+                "json" => telemetry::Format::Json,
+                _ => telemetry::Format::Text,
+            },
             requests: it.boolean("requests"),
         })
     })?

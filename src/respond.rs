@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::body::{Fault, Lease, ResponseBody};
 use crate::credential::Unavailable;
 use crate::dial::DialError;
+use crate::limits::Exceeded;
 use crate::listener::Denied;
 use crate::upstream::UpstreamError;
 use crate::{headers, normalize, outgoing, router};
@@ -222,6 +223,9 @@ impl From<normalize::Refusal> for Refused {
     }
 }
 
+/// Ports that were used come free after a minute at most, descriptors much sooner.
+const EXHAUSTED: Duration = Duration::from_secs(5);
+
 const REQUEST_ERROR: &str = "http_request_error";
 const REQUEST_DENIED: &str = "http_request_denied";
 const PROXY_RESPONSE: &str = "proxy_internal_response";
@@ -278,6 +282,29 @@ impl From<outgoing::Refusal> for Refused {
         Self::new(status, code, error, detail)
     }
 }
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Self {
+        let (status, code, error, after) = match exceeded {
+            Exceeded::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                PROXY_RESPONSE,
+                BUSY,
+            ),
+            Exceeded::Rate { after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate", REQUEST_DENIED, after)
+            }
+        };
+        Self {
+            retry_after: Some(after),
+            ..Self::new(status, code, error, exceeded.to_string())
+        }
+    }
+}
+
+/// When to come back if too many requests are under way: as soon as one can say so.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl From<Unavailable> for Refused {
     fn from(unavailable: Unavailable) -> Self {
@@ -349,6 +376,20 @@ impl From<UpstreamError> for Refused {
                 "connection_refused",
                 "the target cannot be connected to",
             ),
+            UpstreamError::Dial(DialError::Tunnel { .. }) => bad(
+                "upstream-refused",
+                "connection_refused",
+                "the parent proxy on the way to the target gave no tunnel",
+            ),
+            UpstreamError::Dial(DialError::Exhausted { .. }) => Self {
+                retry_after: Some(EXHAUSTED),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    PROXY_RESPONSE,
+                    "this proxy has no port or file descriptor left for another connection",
+                )
+            },
             UpstreamError::Dial(DialError::Tls { .. } | DialError::Roots(_)) => bad(
                 "upstream-tls",
                 "tls_certificate_error",

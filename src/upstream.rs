@@ -3,7 +3,7 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -11,8 +11,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::{Fault, RequestBody, ResponseBody};
-use crate::dial::resolver::Resolver;
-use crate::dial::{DialError, Endpoint};
+use crate::dial::DialError;
 use crate::outgoing::{Authorized, Repeatable, upgrade};
 
 mod framing;
@@ -21,7 +20,7 @@ pub mod pool;
 pub mod retry;
 
 use members::Members;
-use pool::Lease;
+use pool::{Lease, Pool};
 
 /// How slow an upstream may be once it is connected.
 #[derive(Clone, Copy, Debug)]
@@ -107,13 +106,19 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream without connections.
+    /// An upstream with a pool for each place that it is at.
     #[must_use]
-    pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
+    pub fn new(pools: Vec<Rc<Pool>>, timeouts: Timeouts) -> Self {
         Self {
-            members: Members::new(endpoints, resolver),
+            members: Members::new(pools),
             timeouts,
         }
+    }
+
+    /// Its pools, for an upstream that takes its place.
+    #[must_use]
+    pub fn pools(&self) -> &[Rc<Pool>] {
+        self.members.pools()
     }
 
     /// Sends a request within the deadlines. Gives the answer, and the copy of the request for

@@ -12,6 +12,7 @@ use crate::credential::Config;
 use crate::outgoing::Place;
 
 mod claims;
+mod identity;
 mod secrets;
 mod sources;
 
@@ -98,7 +99,11 @@ impl<'a> Kinds<'a> {
         table.lay(&with, &[]);
         let mut read = Read::empty(&of.name, at);
         self.expand(&mut read, of.kind.clone(), &table, given_at);
-        read.variant = Some(show::inline(&with));
+        let variant = show::inline(&with);
+        if let Some(config) = &mut read.config {
+            config.with = Some(variant.clone());
+        }
+        read.variant = Some(variant);
         Some(read)
     }
 

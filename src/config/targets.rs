@@ -14,6 +14,7 @@ use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
 use crate::dial::Endpoint;
 use crate::dial::via::Via;
+use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Target};
 use crate::respond;
@@ -125,6 +126,7 @@ fn read_one(
     let rewrites = reader
         .word("redirects")
         .is_some_and(|it| it.value == "rewrite");
+    let limits = limits(&reader);
     let prepare = prepare(
         &reader,
         &locations[0],
@@ -141,6 +143,7 @@ fn read_one(
                 endpoints,
                 timeouts,
                 credential_timeout: wait,
+                limits,
                 respond: respond::Config {
                     remove,
                     set,
@@ -329,6 +332,25 @@ fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
         };
         (timeouts, it.duration("credential").value)
     })
+}
+
+/// `limits.requests` of a target, or of the whole.
+pub(super) fn requests(reader: &Reader<'_>) -> Option<Arc<InFlight>> {
+    let given = reader.table("limits", |it| it.integer("requests"));
+    let limit = given.flatten()?.value as usize;
+    Some(Arc::new(InFlight::new(limit)))
+}
+
+fn limits(reader: &Reader<'_>) -> Limits {
+    let rate = reader.table("rate", |it| {
+        let (requests, per) = (it.integer("requests")?.value, it.duration("per").value);
+        let burst = it.integer("burst").map_or(requests, |given| given.value);
+        Some(Arc::new(Rate::new(requests, per, burst)))
+    });
+    Limits {
+        requests: requests(reader),
+        rate: rate.flatten(),
+    }
 }
 
 fn prepare(

@@ -1,7 +1,8 @@
 //! listener → route: who may come in, and where that leads.
 
+use std::net::IpAddr;
+
 use crate::body::RequestBody;
-use crate::gateway::Entrance;
 use crate::normalize::Normalized;
 use crate::plan::{Plan, Route};
 use crate::respond::Refused;
@@ -14,19 +15,20 @@ const HTTP: &str = "80";
 pub(super) fn route<'a>(
     plan: &'a Plan,
     request: &Normalized<RequestBody>,
-    entrance: Entrance,
+    listener: usize,
+    local: IpAddr,
 ) -> Result<&'a Route, Refused> {
-    let listener = &plan.listeners[entrance.listener];
-    if listener.forward && request.is_for_a_proxy() {
-        listener.admit_forward(request)?;
-        match forward(plan, request, entrance) {
+    let config = &plan.listeners[listener].config;
+    if config.forward && request.is_for_a_proxy() {
+        config.admit_forward(request)?;
+        match forward(plan, request, listener) {
             // It may mean this proxy itself, by a name of its own.
-            Err(Miss::NoTarget(_)) if listener.is_own(request.host(), entrance.local) => {}
+            Err(Miss::NoTarget(_)) if config.is_own(request.host(), local) => {}
             found => return Ok(found?),
         }
     }
-    listener.admit(request, entrance.local)?;
-    Ok(plan.routes.select(entrance.listener, request)?)
+    config.admit(request, local)?;
+    Ok(plan.routes.select(listener, request)?)
 }
 
 /// The route to the target that has the host of a URL. It leads nowhere else: no connection is ever
@@ -34,11 +36,11 @@ pub(super) fn route<'a>(
 fn forward<'a>(
     plan: &'a Plan,
     request: &Normalized<RequestBody>,
-    entrance: Entrance,
+    listener: usize,
 ) -> Result<&'a Route, Miss> {
     let host = request.host().unwrap_or_default();
     let nobody = || Miss::NoTarget(host.to_owned());
-    let found = plan.forwards.select(entrance.listener, request);
+    let found = plan.forwards.select(listener, request);
     let route = found.map_err(|miss| match miss {
         Miss::NoRoute => nobody(),
         other => other,

@@ -4,9 +4,10 @@ use http::Method;
 use http::header::{self, HeaderValue};
 
 use crate::body::RequestBody;
+use crate::metrics;
 use crate::normalize::Normalized;
 use crate::plan::{Route, Target};
-use crate::respond::{self, redirects};
+use crate::respond::{self, echo, redirects};
 use crate::upstream::Sent;
 
 /// What the answer to a request is made fit for the caller with.
@@ -42,12 +43,19 @@ impl<'a> Exchange<'a> {
     }
 
     /// Makes the answer fit. `ours` is the credential that the request was sent with.
-    pub(super) fn finish(&self, sent: Sent, ours: Option<&HeaderValue>) -> Sent {
+    pub(super) fn finish(
+        &self,
+        sent: Sent,
+        ours: Option<&HeaderValue>,
+        counts: &metrics::Target,
+    ) -> Sent {
         sent.map(|answer| {
             let mut answer = respond::pass(answer, &self.method, &self.target.respond);
-            if let Some(ours) = ours {
-                let echoes = &self.target.echoes;
-                echoes.redact(answer.headers_mut(), ours, &self.target.name);
+            if let Some(ours) = ours
+                && echo::redact(answer.headers_mut(), ours)
+            {
+                counts.echoes.up();
+                self.target.echoes.say(&self.target.name);
             }
             if let Some(redirects) = &self.redirects {
                 redirects.rewrite(answer.headers_mut());

@@ -7,20 +7,21 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use super::Answer;
+use super::Passed;
+use super::passage::Held;
 use super::tunnel::{self, End};
 use crate::outgoing::upgrade;
 use crate::shutdown::Busy;
 
 /// Tells the caller of the switch, and joins the connections as soon as both have left HTTP. `caller`
-/// is the caller's connection, `protocol` what both sides have agreed on.
+/// is the caller's connection, `protocol` what both sides have agreed on, and `held` is kept to the end.
 pub(super) fn switch(
-    mut answer: Answer,
+    mut answer: Passed,
     caller: OnUpgrade,
     protocol: HeaderValue,
     idle: Duration,
-    busy: Busy,
-) -> Answer {
+    held: (Busy, Held),
+) -> Passed {
     upgrade::put(answer.headers_mut(), protocol);
     let upstream = hyper::upgrade::on(&mut answer);
     spawn_local(async move {
@@ -32,7 +33,7 @@ pub(super) fn switch(
             // The caller has gone before it heard of it, as a rule.
             Err(error) => tracing::debug!(%error, "a switch to another protocol failed"),
         }
-        drop(busy);
+        drop(held);
     });
     answer
 }

@@ -18,19 +18,18 @@ const SHORTEST: usize = 8;
 /// How often at most it is said, in seconds.
 const SAID_EVERY: u64 = 60;
 
-/// Counts the answers of a target that show our token. They are rare, so that threads may share it.
+/// When it was last said that a target's answers show our token. They are rare, so that threads may
+/// share it.
 #[derive(Debug)]
 pub struct Echoes {
-    count: AtomicU64,
     began: Instant,
-    /// When it was said last, in seconds since then, and one more; 0 for never.
+    /// In seconds since then, and one more; 0 for never.
     said: AtomicU64,
 }
 
 impl Default for Echoes {
     fn default() -> Self {
         Self {
-            count: AtomicU64::new(0),
             began: Instant::now(),
             said: AtomicU64::new(0),
         }
@@ -38,22 +37,8 @@ impl Default for Echoes {
 }
 
 impl Echoes {
-    /// How many there were.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    /// Takes the token out of an answer's headers, wherever in a value it stands. `credential` is
-    /// what was put on the request.
-    pub fn redact(&self, headers: &mut HeaderMap, credential: &HeaderValue, target: &str) {
-        if redact(headers, credential) {
-            self.note(target);
-        }
-    }
-
-    fn note(&self, target: &str) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+    /// Says so, once a minute.
+    pub fn say(&self, target: &str) {
         let now = self.began.elapsed().as_secs() + 1;
         let said = self.said.load(Ordering::Relaxed);
         if said == 0 || now >= said + SAID_EVERY {
@@ -66,9 +51,11 @@ impl Echoes {
     }
 }
 
-/// Whether there was anything to take out. Most tokens are longer than any header of an answer, so
-/// that nothing is searched at all.
-fn redact(headers: &mut HeaderMap, credential: &HeaderValue) -> bool {
+/// Takes the token out of an answer's headers, wherever in a value it stands; whether it was there.
+/// `credential` is what was put on the request. Most tokens are longer than any header of an answer,
+/// so that nothing is searched at all.
+#[must_use]
+pub fn redact(headers: &mut HeaderMap, credential: &HeaderValue) -> bool {
     let credential = credential.as_bytes();
     let scheme = memrchr(b' ', credential);
     let token = &credential[scheme.map_or(0, |at| at + 1)..];

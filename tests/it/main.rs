@@ -17,6 +17,7 @@ mod forward;
 mod headers;
 mod hostile;
 mod hygiene;
+mod mixup;
 mod redirects;
 mod refusals;
 mod reuse;
@@ -33,8 +34,11 @@ mod config;
 
 // The program.
 mod cli;
+mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 

@@ -22,9 +22,12 @@ use crate::support::Folder;
 const PLACES: &[(&Section, &[&str])] = &[
     (&keys::ROOT, &[""]),
     (&keys::LOG, &["log"]),
+    (&keys::ADMIN, &["admin"]),
     (&keys::LIMITS, &["limits"]),
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
+    (&keys::DNS, &["dns"]),
     (&keys::SECRETS, &["secrets"]),
+    (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (
@@ -58,6 +61,8 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::TARGET, &["targets.*"]),
     (&keys::TARGET_TLS, &["targets.*.tls"]),
     (&keys::TARGET_TIMEOUTS, &["targets.*.timeouts"]),
+    (&keys::TARGET_LIMITS, &["targets.*.limits"]),
+    (&keys::RATE, &["targets.*.rate"]),
     (&keys::HEADERS, &["targets.*.headers"]),
     (&keys::HEADERS, &["targets.*.response-headers"]),
     (&keys::ROUTE, &["targets.*.routes.*"]),
