@@ -8,19 +8,18 @@ use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
 use super::Passed;
-use super::passage::Held;
 use super::tunnel::{self, End};
 use crate::outgoing::upgrade;
-use crate::shutdown::Busy;
 
 /// Tells the caller of the switch, and joins the connections as soon as both have left HTTP. `caller`
-/// is the caller's connection, `protocol` what both sides have agreed on, and `held` is kept to the end.
+/// is the caller's connection, `protocol` what both sides have agreed on, and `held` is held until the
+/// end.
 pub(super) fn switch(
     mut answer: Passed,
     caller: OnUpgrade,
     protocol: HeaderValue,
     idle: Duration,
-    held: (Busy, Held),
+    held: impl Sized + 'static,
 ) -> Passed {
     upgrade::put(answer.headers_mut(), protocol);
     let upstream = hyper::upgrade::on(&mut answer);

@@ -16,7 +16,10 @@ mod faithful;
 mod forward;
 mod headers;
 mod hostile;
+mod http2;
 mod hygiene;
+mod identity;
+mod limits;
 mod mixup;
 mod redirects;
 mod refusals;
@@ -33,6 +36,8 @@ mod via;
 mod config;
 
 // The program.
+mod admin;
+mod blocked_log;
 mod cli;
 mod confine;
 mod demo;

@@ -87,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "supervisor",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -147,7 +148,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "metrics", "outgoing"]),
+    (
+        "upstream",
+        &["backoff", "body", "dial", "metrics", "outgoing"],
+    ),
     (
         "credential",
         &[
@@ -161,7 +165,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("confine", &[]),
     ("emulator", &[]),
@@ -173,7 +177,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("unwind", &[]),
     ("url", &[]),
 ];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign::admin::Address;
 use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
@@ -80,6 +81,15 @@ impl Proxy {
         let plan = self.running.as_ref().expect("running").plan();
         let found = plan.credentials.iter().find(|it| it.name() == name);
         Arc::clone(found.expect("a credential"))
+    }
+
+    /// The address of the admin pages.
+    pub fn admin(&self) -> SocketAddr {
+        let running = self.running.as_ref().expect("running");
+        match running.admin() {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("no port for admin pages, but {other:?}"),
+        }
     }
 
     /// The address of the listener of that name.
