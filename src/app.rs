@@ -62,6 +62,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Which go where.
     pub routes: Table<Route>,
+    /// Which requests for a whole URL go where.
+    pub forwards: Table<Route>,
 }
 
 /// Why nothing could be started.

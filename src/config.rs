@@ -18,6 +18,7 @@ mod admin;
 mod confine;
 mod connections;
 pub mod credentials;
+mod forwards;
 mod headers;
 pub mod keys;
 mod kind;
@@ -172,6 +173,7 @@ fn read_root(
     };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
+    let forwards = forwards::table(&targets, &listeners, problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let guides = credentials
         .iter()
@@ -209,6 +211,7 @@ fn read_root(
             .filter_map(|target| target.target)
             .collect(),
         routes,
+        forwards,
     };
     Some((config, shown, guides))
 }

@@ -18,20 +18,23 @@ use crate::dial::resolver::Resolver;
 use crate::listener::admit_caller;
 use crate::listener::door::{self, Turned};
 use crate::listener::stream::{Socket, Stream};
-use crate::normalize::normalize;
+use crate::normalize::{Normalized, normalize};
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
-use crate::respond::{self, Refused};
+use crate::respond::Refused;
 use crate::shutdown::Busy;
 use crate::unwind::caught;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::{Sent, Upstream};
 use crate::{listener, metrics};
 
+mod choose;
+mod exchange;
 mod passage;
 mod tunnel;
 mod upgrade;
 
+use exchange::Exchange;
 use passage::{Carried, Note, Passage, Place};
 
 pub use crate::listener::Entrance;
@@ -259,7 +262,7 @@ impl Gateway {
     }
 }
 
-type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
+type Chosen<'a> = (&'a Route, Normalized<RequestBody>);
 
 /// listener → normalize → route
 fn choose<'a>(
@@ -272,11 +275,9 @@ fn choose<'a>(
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
     let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    let config = &plan.listeners[listener].config;
-    config.admit(&request, entrance)?;
-    let route = plan.routes.select(listener, &request)?;
+    let route = choose::route(plan, &request, listener, entrance)?;
     admit_caller(&route.callers, entrance)?;
-    config.take_own(&mut request);
+    plan.listeners[listener].config.take_own(&mut request);
     Ok((route, request))
 }
 
@@ -284,24 +285,25 @@ fn choose<'a>(
 async fn forward(
     snapshot: &Snapshot,
     route: &Route,
-    request: crate::normalize::Normalized<RequestBody>,
+    request: Normalized<RequestBody>,
     passage: &mut Passage,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
-    let method = request.method().clone();
+    let exchange = Exchange::begin(target, route, &request);
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
         let sent = upstream.send(outgoing.as_it_is()).await?;
-        return Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)));
+        return Ok(exchange.finish(sent, None, passage.counts()));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
     let patience = target.credential_timeout;
-    let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
     passage.wears(credential);
+    // None if it is the caller's own.
+    let mut ours = authorized.credential().cloned();
     let mut sent = upstream.send(authorized).await?;
-    if is_ours
+    if ours.is_some()
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
         // The rest of the body, if the answer came before it.
@@ -310,13 +312,14 @@ async fn forward(
     {
         passage.counts().replayed.up();
         passage.wears(credential);
+        ours = again.credential().cloned();
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
-    if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
+    if ours.is_some() && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
-    Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)))
+    Ok(exchange.finish(sent, ours.as_ref(), passage.counts()))
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.

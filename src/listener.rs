@@ -42,6 +42,8 @@ pub struct Config {
     pub address: Address,
     /// The names that a `Host` may have.
     pub hosts: Vec<Pattern>,
+    /// Whether a request for a whole URL goes to the target that has its host.
+    pub forward: bool,
     /// The mode of a Unix socket's file.
     pub mode: u32,
     /// The users whose processes may connect to a Unix socket; whoever the mode lets, if `None`.
@@ -96,6 +98,7 @@ impl Config {
             name: name.to_owned(),
             address,
             hosts: Vec::new(),
+            forward: false,
             mode: MODE,
             peer_uids: None,
             allow: None,

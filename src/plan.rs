@@ -21,6 +21,8 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Which request takes which route.
     pub routes: Table<Route>,
+    /// Which request for a whole URL takes which route, where listeners forward those.
+    pub forwards: Table<Route>,
     /// The targets; routes carry an index into this.
     pub targets: Vec<Target>,
     /// The credentials; routes carry an index into this.
@@ -57,7 +59,7 @@ pub struct Listener {
 }
 
 /// Where a request goes, and what is done to it on the way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The target.
     pub target: usize,
@@ -84,4 +86,6 @@ pub struct Target {
     pub limits: Limits,
     /// What is done to its answers.
     pub respond: respond::Config,
+    /// Notices answers that show our token.
+    pub echoes: respond::echo::Echoes,
 }

@@ -243,6 +243,7 @@ pub static LISTENER: Section = Section {
         required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
         optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
+        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
         optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
         optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
         optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),
@@ -287,6 +288,7 @@ pub static TARGET: Section = Section {
         default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
         default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("redirects", Kind::Word(&["pass", "rewrite"]), r#""pass""#, "what happens to the target's own URL in `Location` and `Content-Location`, and to its cookies' `Domain`, `Path` and `Secure`: `rewrite` makes them the proxy's, as the caller called it; none is followed"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
@@ -545,7 +547,9 @@ pub static PLACEMENT: Section = Section {
     path: "credentials.NAME.KIND.placement",
     keys: &[
         default("header", Kind::Text, r#""Authorization""#, "the header that carries the token"),
-        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token; empty for none"),
+        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token in the header; empty for none"),
+        optional("query", Kind::Text, "in place of a header: the parameter of the query that is the token; servers log queries, so only for an API that takes nothing else"),
+        optional("cookie", Kind::Text, "in place of a header: the cookie that is the token"),
     ],
 };
 

@@ -62,6 +62,7 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
     let address = address.map_or(Address::Ip(([0, 0, 0, 0], 0).into()), |given| given.value);
     let config = listener::Config {
         hosts,
+        forward: reader.boolean("forward"),
         mode: mode(reader).unwrap_or(listener::MODE),
         peer_uids: uids(reader),
         allow: networks(reader),

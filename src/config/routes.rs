@@ -11,6 +11,7 @@ use super::tree::Value;
 use super::{credentials, listeners, show};
 use crate::host::Pattern;
 use crate::listener::admission::Caller;
+use crate::outgoing::Place;
 use crate::plan;
 use crate::router::{Rule, Table};
 
@@ -107,7 +108,7 @@ fn read_one(
         route.callers = callers;
         if let Some(variant) = &variant {
             route.credential = Some(variant.index);
-            route.outgoing.placement = Some(variant.header.clone());
+            route.outgoing.placement = Some(variant.place.clone());
         }
     }
     Some(Read {
@@ -262,8 +263,8 @@ fn header_rule(
 struct Variant {
     /// Its place among all credentials.
     index: usize,
-    /// The header it goes into.
-    header: HeaderName,
+    /// Where it goes on a request.
+    place: Place,
     /// What is changed, in TOML.
     shown: String,
 }
@@ -297,7 +298,7 @@ fn with(
         return None;
     }
     Some(Variant {
-        header: variant.header.clone(),
+        place: variant.place.clone(),
         shown: variant.variant.clone().unwrap_or_default(),
         index: around.index_of_variant(variant),
     })

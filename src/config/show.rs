@@ -29,6 +29,9 @@ pub fn show(
             &format!("address = {}", quoted(&config.address.to_string())),
         );
         line(&mut out, &format!("hosts = [{}]", hosts.join(", ")));
+        if config.forward {
+            line(&mut out, "forward = true");
+        }
         for (name, value) in &listener.shown {
             line(&mut out, &format!("{name} = {value}"));
         }
@@ -113,9 +116,15 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             .map(|path| quoted(&path.to_string()))
             .collect();
         line(out, &format!("refuse = [{}]", refused.join(", ")));
+        let upgrades = route.outgoing.upgrades.iter().map(|it| quoted(it));
+        let upgrades: Vec<String> = upgrades.collect();
+        line(out, &format!("upgrades = [{}]", upgrades.join(", ")));
         show_changes(out, "headers", &route.outgoing.remove, &route.outgoing.set);
     }
     let answers = &target.respond;
+    if answers.redirects {
+        line(out, "redirects = \"rewrite\"");
+    }
     show_changes(out, "response-headers", &answers.remove, &answers.set);
     let timeouts = [
         ("connect", endpoint.connect_timeout),
@@ -123,6 +132,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         ("credential", target.credential_timeout),
         ("first-byte", target.timeouts.first_byte),
         ("idle", target.timeouts.idle),
+        ("stream", target.timeouts.stream),
     ];
     for (name, span) in timeouts {
         line(

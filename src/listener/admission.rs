@@ -193,6 +193,15 @@ impl Config {
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, entrance: &Entrance) -> Result<(), Denied> {
         self.admit_host(request.host(), entrance.local)?;
+        self.admit_forward(request)
+    }
+
+    /// Whether a request for a URL of another host may come in here, where targets have that host.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] with the reason.
+    pub fn admit_forward<B>(&self, request: &Normalized<B>) -> Result<(), Denied> {
         if !is_same_site(request.headers()) {
             return Err(Denied::CrossSite);
         }
@@ -202,6 +211,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Whether a name is one of this proxy's own.
+    #[must_use]
+    pub fn is_own(&self, name: Option<&str>, local: Option<IpAddr>) -> bool {
+        self.admit_host(name, local).is_ok()
     }
 
     /// Takes out of a request what was meant for this listener alone.

@@ -32,7 +32,15 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::LISTENER_TLS, &["listeners.*.tls"]),
     (&keys::CERTIFICATE, &["listeners.*.tls.certificates.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
-    (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
+    (
+        &keys::PLACEMENT,
+        &[
+            "credentials.*.self-signed.placement",
+            "credentials.*.exchange.placement",
+            "credentials.*.login.placement",
+            "credentials.*.static.placement",
+        ],
+    ),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
     (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
     (
@@ -41,8 +49,6 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::REFRESH, &["credentials.*.login.refresh"]),
     (&keys::STATIC, &["credentials.*.static"]),
-    (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
-    (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
     (
