@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -359,8 +359,12 @@ enum Content<L> {
         incoming: Incoming,
         lease: Option<L>,
         kept_back: Rc<[HeaderName]>,
+        hidden: Option<(HeaderValue, Hide)>,
     },
 }
+
+/// Takes something out of headers; whether it was there.
+type Hide = fn(&mut HeaderMap, &HeaderValue) -> bool;
 
 impl<L: Lease> ResponseBody<L> {
     /// A body of ours.
@@ -393,9 +397,19 @@ impl<L: Lease> ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
+                hidden: None,
             },
             idle,
             timer: None,
+        }
+    }
+
+    /// Has something taken out of the upstream's trailers as well.
+    pub fn hide(&mut self, what: &HeaderValue, hide: Hide) {
+        if let Content::Upstream { hidden, lease, .. } = &mut self.content
+            && lease.is_some()
+        {
+            *hidden = Some((what.clone(), hide));
         }
     }
 }
@@ -413,7 +427,7 @@ impl<L: Lease> Body for ResponseBody<L> {
             idle,
             timer,
         } = &mut *self;
-        let (incoming, lease, kept_back) = match content {
+        let (incoming, lease, kept_back, hidden) = match content {
             Content::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
@@ -422,7 +436,8 @@ impl<L: Lease> Body for ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
-            } => (incoming, lease, kept_back),
+                hidden,
+            } => (incoming, lease, kept_back, hidden),
         };
         let mut frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
@@ -447,6 +462,9 @@ impl<L: Lease> Body for ResponseBody<L> {
                     || *name == header::CONTENT_LENGTH
                     || kept_back.contains(name)
             });
+            if let Some((what, hide)) = hidden {
+                hide(trailers, what);
+            }
         }
         if at_end && let Some(lease) = lease.take() {
             lease.release();

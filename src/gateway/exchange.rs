@@ -57,6 +57,9 @@ impl<'a> Exchange<'a> {
                 counts.echoes.up();
                 self.target.echoes.say(&self.target.name);
             }
+            if let Some(ours) = ours {
+                answer.body_mut().hide(ours, echo::redact);
+            }
             if let Some(redirects) = &self.redirects {
                 redirects.rewrite(answer.headers_mut());
             }

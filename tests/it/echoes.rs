@@ -1,6 +1,8 @@
 //! Targets that repeat what they were sent.
 
-use crate::support::{Folder, Process, Upstream, acme, get};
+use std::io::Read;
+
+use crate::support::{Caller, Folder, Process, Upstream, acme, get, proxy_to};
 
 fn bearer(request: &str) -> String {
     let (_, rest) = request
@@ -57,4 +59,27 @@ fn our_token_leaves_in_no_header_and_the_operator_hears_of_it_once() {
     assert_eq!(said.matches("repeats our token").count(), 1, "{said}");
     let token = bearer(&upstream.requests()[0]);
     assert!(!said.contains(&token));
+}
+
+#[test]
+fn our_token_leaves_in_no_trailer_either() {
+    let upstream = Upstream::with(|conversation| {
+        while let Some(request) = conversation.read_request() {
+            let token = bearer(&request);
+            conversation.write(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Seen\r\n\r\n\
+                 2\r\nok\r\n0\r\nX-Sum: 7\r\nX-Seen: <{token}>\r\n\r\n"
+            ));
+        }
+    });
+    let (proxy, _folder) = proxy_to(&upstream, "");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write(
+        "GET /acme HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n",
+    );
+    let mut said = String::new();
+    caller.stream().read_to_string(&mut said).expect("an end");
+    let said = said.to_ascii_lowercase();
+    assert!(said.contains("\r\nx-sum: 7\r\n"), "{said}");
+    assert!(said.contains("\r\nx-seen: <redacted>\r\n"), "{said}");
 }
