@@ -36,6 +36,12 @@ pub(super) async fn send(
     request.body().restart();
     loop {
         let lease = members.lease().await?;
+        let has_one_try = copy.is_none() || !is_idempotent(request.method());
+        if has_one_try && lease.is_reused() {
+            // The other side may have closed the connection, and this worker not have looked at its
+            // sockets since. Now it does, and a request that cannot be repeated is not lost to that.
+            tokio::task::yield_now().await;
+        }
         let failure = match attempt(lease, request, first_byte).await? {
             Ok((answer, lease)) => return Ok((answer, lease, copy)),
             Err(failure) => failure,

@@ -244,6 +244,11 @@ impl Conversation {
             .push(bytes.to_vec());
     }
 
+    /// Ends its own side of the connection, without a word in TLS.
+    pub fn end_writing(&mut self) {
+        let _ = self.stream.sock.shutdown(std::net::Shutdown::Write);
+    }
+
     /// Waits for a further request, as long as that; gives whether one came.
     pub fn waits(&mut self, patience: Duration) -> bool {
         let socket = &self.stream.sock;
