@@ -195,3 +195,36 @@ fn a_request_under_way_ends_by_the_plan_that_it_began_with() {
     go.send(()).expect("it waits");
     assert_eq!(caller.read().header("x-plan"), Some("second"));
 }
+
+#[test]
+fn a_refresh_token_that_was_used_up_is_not_used_again_by_a_changed_credential() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let endpoint = Upstream::with(move |conversation| {
+        conversation.read_request();
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let body = format!(
+            r#"{{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"came-{number}"}}"#
+        );
+        let length = body.len();
+        conversation.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    });
+    let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
+    folder.write("refresh", "given");
+    let text = |scope: &str| {
+        let grant = format!(
+            "grant = \"refresh-token\"\nrefresh-token = {{ file = \"refresh\" }}\nscopes = [\"{scope}\"]"
+        );
+        let api = credential(&folder, "api", &endpoint, &grant);
+        format!("{LOCAL}{api}{}", target(&folder, "api", &upstream, ""))
+    };
+    write(&folder, &text("read"));
+    let proxy = Proxy::following(&folder);
+    assert_eq!(get(proxy.address, "/api").status, 200);
+    write(&folder, &text("write"));
+    proxy.reload().expect("it can be used");
+    let requests = endpoint.requests();
+    assert!(requests[0].contains("refresh_token=given"), "{requests:?}");
+    assert!(requests[1].contains("refresh_token=came-0"), "{requests:?}");
+}
