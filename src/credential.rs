@@ -166,10 +166,14 @@ impl Memory {
     }
 
     /// The refresh token for the next attempt: the one that came last, unless another one was
-    /// given to begin with since.
-    fn refresh_token(&mut self, given: Option<String>) -> Option<String> {
+    /// given to begin with since. `recall` gives what came of that one in another process.
+    fn refresh_token(
+        &mut self,
+        given: Option<String>,
+        recall: impl FnOnce(&str) -> Option<String>,
+    ) -> Option<String> {
         if self.given != given {
-            self.refresh_token = None;
+            self.refresh_token = given.as_deref().and_then(recall);
             self.given = given;
         }
         self.refresh_token.clone().or_else(|| self.given.clone())

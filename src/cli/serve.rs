@@ -20,6 +20,7 @@ use crate::telemetry;
 /// Hardens itself, loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
     let undone = confine::harden();
+    supervisor::meet();
     let trail = Trail::default();
     let Loaded {
         config, warnings, ..

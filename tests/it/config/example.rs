@@ -225,6 +225,7 @@ fn secrets() -> Folder {
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
     folder.write("secrets/cid", "42\n");
+    fs::create_dir(folder.path().join("state")).expect("a new folder");
     folder.write("secrets/mgt-cid", "43\n");
     folder
 }
