@@ -191,6 +191,7 @@ fn read_root(
             &credentials,
             &targets,
             admin.as_ref(),
+            &dns,
         ),
         workers,
         caller,

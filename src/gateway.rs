@@ -94,8 +94,7 @@ impl Snapshot {
             .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
             .collect();
         let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
-            let is_same =
-                |it: &&&Rc<Pool>| it.endpoint() == endpoint && Arc::ptr_eq(it.counts(), counts);
+            let is_same = |it: &&&Rc<Pool>| it.serves(endpoint) && Arc::ptr_eq(it.counts(), counts);
             let same = former.iter().find(is_same);
             let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
             let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
@@ -109,7 +108,8 @@ impl Snapshot {
         let upstream = |(target, place): (&Target, &Rc<Place>)| {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
-            Upstream::new(pools.collect(), target.timeouts)
+            let kept_back = target.respond.kept_back().into();
+            Upstream::new(pools.collect(), target.timeouts, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
@@ -233,7 +233,7 @@ impl Gateway {
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
-        Ok(finish(sent, caller, target, busy))
+        Ok(finish(sent, caller, target, busy, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -314,12 +314,19 @@ async fn forward(
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.
-fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Passed {
+fn finish(
+    sent: Sent,
+    caller: OnUpgrade,
+    target: &Target,
+    busy: &Busy,
+    passage: &mut Passage,
+) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
             let idle = target.timeouts.stream;
-            upgrade::switch(sent.answer, caller, protocol, idle, busy.clone())
+            let held = (busy.clone(), passage.leave());
+            upgrade::switch(sent.answer, caller, protocol, idle, held)
         }
     }
 }

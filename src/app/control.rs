@@ -16,7 +16,9 @@ use tokio::time::timeout;
 
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
-use super::succession::{Fixed, keep_endpoints, keep_limits, load_authorities, plan};
+use super::succession::{
+    Fixed, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
+};
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
 use crate::admin::{self, Admin};
@@ -107,6 +109,7 @@ impl Control {
                 });
             }
             let _ = ready.send(());
+            follow_certificates(&plan);
             // The first tokens go before the authorities, which take tens of milliseconds to read.
             tokio::task::yield_now().await;
             load_authorities(&plan.targets);
@@ -239,6 +242,7 @@ impl Control {
             turns.push(is_done);
         }
         renewals.sort(&plan, before);
+        follow_certificates(&plan);
         for is_done in turns {
             if timeout(TURN, is_done).await.is_err() {
                 tracing::error!("a worker takes long to go by the new configuration");

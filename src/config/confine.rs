@@ -1,5 +1,6 @@
 //! `[confine]`, and what the rest of the configuration needs of the system.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{Context, credentials, listeners, read::Reader, targets};
@@ -8,7 +9,7 @@ use crate::confine::{Config, Landlock, Needs};
 use crate::credential::Source;
 use crate::credential::call::Line;
 use crate::credential::exchange::TokenEndpoint;
-use crate::dial::Endpoint;
+use crate::dial::{Endpoint, resolver};
 use crate::url::Url;
 
 /// Reads the table, and adds up what the others need.
@@ -19,6 +20,7 @@ pub(super) fn read(
     credentials: &[credentials::Read],
     targets: &[targets::Read],
     admin: Option<&admin::Config>,
+    dns: &resolver::Config,
 ) -> Config {
     let mut config = root
         .table("confine", |it| table(it, context))
@@ -27,6 +29,9 @@ pub(super) fn read(
     config.runs_programs = trail.runs_programs();
     for file in trail.files().keys() {
         config.needs.read_beside(file);
+    }
+    if let Some(presets) = root.text("presets") {
+        config.needs.read.insert(context.folder.join(presets.value));
     }
     let mut ports: Vec<u16> = listeners
         .iter()
@@ -43,6 +48,8 @@ pub(super) fn read(
         // Where memory and descriptors are counted.
         config.needs.read.insert("/proc/self".into());
     }
+    let servers = dns.servers.iter().map(SocketAddr::port);
+    config.needs.connect.extend(servers);
     config.needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
     let sources = credentials.iter().filter_map(|it| it.config.as_ref());
     for source in sources {

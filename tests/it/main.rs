@@ -13,6 +13,9 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod http2;
+mod identity;
+mod limits;
 mod mixup;
 mod refusals;
 mod reuse;
@@ -27,6 +30,8 @@ mod via;
 mod config;
 
 // The program.
+mod admin;
+mod blocked_log;
 mod cli;
 mod confine;
 mod demo;
@@ -35,6 +40,7 @@ mod emulated;
 mod reload;
 mod serve;
 mod structure;
+mod wiped;
 
 // Other people's tools; run with `--ignored`, where a missing tool is a failure.
 mod peers;

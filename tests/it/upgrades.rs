@@ -337,7 +337,7 @@ fn a_silent_tunnel_is_closed_and_one_that_is_heard_is_not() {
     let mut caller = open(proxy.address);
     let began = Instant::now();
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::park_timeout(Duration::from_millis(200));
         caller.write(text(b"."));
         assert_eq!(hear(&mut caller), Some((1, b".".to_vec())));
     }

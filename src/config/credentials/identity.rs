@@ -5,18 +5,13 @@ use std::fmt::Write;
 
 use crate::config::Context;
 use crate::config::tree::{Node, Piece, Text, Value};
-use crate::credential::{Identity, Source};
+use crate::credential::Identity;
 
 /// The identity of a credential with a source's table. `path` has its name and kind.
-pub(super) fn of(path: &str, node: &Node, source: &Source, context: &Context<'_>) -> Identity {
+pub(super) fn of(path: &str, node: &Node, context: &Context<'_>) -> Identity {
     let mut text = format!("{path} {:?} {:?} ", context.modes, context.state);
     write(&mut text, node);
-    let authorities = match source {
-        Source::Exchange(source) => source.line.verification.authorities().to_vec(),
-        Source::Login(source) => source.line.verification.authorities().to_vec(),
-        Source::SelfSigned(_) | Source::Static(_) => Vec::new(),
-    };
-    Identity { text, authorities }
+    Identity { text }
 }
 
 fn write(out: &mut String, node: &Node) {

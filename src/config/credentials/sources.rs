@@ -1,6 +1,5 @@
 //! The sources that a credential is written out as, or expanded into.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -26,7 +25,6 @@ use crate::credential::{Config, Source};
 use crate::dial::via::Via;
 use crate::jws::Algorithm;
 use crate::secret::kept::Kept;
-use crate::tls::Verification;
 use crate::url::Url;
 
 /// Reads a source's table.
@@ -79,7 +77,7 @@ pub(super) fn read(
     Some(Config {
         name: name.to_owned(),
         with: None,
-        identity: identity::of(path, node, &source, context),
+        identity: identity::of(path, node, context),
         source,
         placement: placement?,
         renew_at: renew_at?.value,
@@ -264,7 +262,7 @@ fn urls(reader: &Reader<'_>) -> Option<Urls> {
 }
 
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
-    let authorities = connections::authorities(reader, context);
+    let verification = connections::verification(reader, context);
     let connect = reader.parsed("connect", |text| connections::address(text, 443));
     if connect.is_some() && reader.texts("url").len() > 1 {
         let message = format!(
@@ -282,7 +280,7 @@ fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
         return None;
     }
     Some(Line {
-        verification: Arc::new(Verification::new(authorities?)),
+        verification: verification?,
         connect: connect.map(|given| given.value),
         via: via.map(|given| given.value),
         connect_timeout: timeouts[0],

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::canary;
+
 /// No test waits longer than this for a byte.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -144,6 +146,7 @@ impl Caller {
         if has_body && !matches!(status, 100..200 | 204 | 304) {
             answer.body = self.read_body(&answer)?;
         }
+        canary::answered(&answer);
         Ok(answer)
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::canary;
+
 /// The folder.
 pub struct Folder(PathBuf);
 
@@ -23,6 +25,7 @@ impl Folder {
 
     /// Writes a file that only its owner may read.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        canary::written(name, content.as_ref());
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("its folder");
         fs::write(&path, content).expect("a file");

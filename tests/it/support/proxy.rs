@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign::admin::Address;
 use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
@@ -11,6 +12,7 @@ use countersign::credential::Credential;
 use countersign::secret::store::Store;
 use countersign::secret::trail::Trail;
 
+use super::canary;
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
 
@@ -29,6 +31,7 @@ impl Proxy {
 
     /// The same, for a test that moves the clock.
     pub fn start_with(folder: &Folder, text: &str, clock: Clock) -> Self {
+        canary::listen();
         let loaded = config::parse("proxy.toml", text, folder.path(), &Store::Disk)
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let running = app::start(loaded.config, clock).expect("it starts");
@@ -82,6 +85,15 @@ impl Proxy {
         Arc::clone(found.expect("a credential"))
     }
 
+    /// The address of the admin pages.
+    pub fn admin(&self) -> SocketAddr {
+        let running = self.running.as_ref().expect("running");
+        match running.admin() {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("no port for admin pages, but {other:?}"),
+        }
+    }
+
     /// The address of the listener of that name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let running = self.running.as_ref().expect("running");
@@ -97,6 +109,11 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            for credential in &running.plan().credentials {
+                if let Some(token) = &credential.state().token {
+                    canary::credential(token.value.as_bytes());
+                }
+            }
             running.drain();
         }
     }
