@@ -190,7 +190,13 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
         Some(admin) => Some((admin.clone(), admin::bind(&admin.address)?)),
         None => None,
     };
-    let new = |config| Arc::new(Credential::new(config, clock.clone()));
+    let mut made: Vec<Arc<Credential>> = Vec::new();
+    let new = |config| {
+        let new = Credential::new(config, clock.clone());
+        let new = Arc::new(made.iter().fold(new, |new, other| new.beside(other)));
+        made.push(Arc::clone(&new));
+        new
+    };
     let (plan, fixed) = succession::plan(config, bound.listeners, new);
     let plan = Arc::new(plan);
     let plans = Arc::new(ArcSwap::new(Arc::clone(&plan)));

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Access;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
@@ -64,6 +65,8 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     /// How files with secrets are judged.
     pub modes: Modes,
+    /// The folder where secrets are kept that endpoints replace.
+    pub state: Option<&'a Path>,
     /// Where problems are noted.
     pub problems: &'a Problems,
 }
@@ -133,10 +136,12 @@ fn read_root(
     store: &Store,
     problems: &Problems,
 ) -> Option<(Config, String, Vec<Arc<Guide>>)> {
+    let state = state(reader, folder);
     let context = Context {
         store,
         folder,
         modes: modes(reader),
+        state: state.as_deref(),
         problems,
     };
     let presets = presets(reader, &context);
@@ -222,6 +227,23 @@ fn modes(reader: &Reader<'_>) -> Modes {
         Some("warn") => Modes::Warn,
         _ => Modes::Refuse,
     }
+}
+
+/// The folder for what is kept. It must be there: one that is made where a mount is missing is gone
+/// with the container.
+fn state(reader: &Reader<'_>, folder: &Path) -> Option<PathBuf> {
+    let given = reader.table("secrets", |it| it.text("state")).flatten()?;
+    let path = folder.join(&given.value);
+    let fault = |message: String, help: &str| reader.problems().fault(&given.at, message, help);
+    if !path.is_dir() {
+        let help = "make one that this process's user may write, and nobody else read";
+        fault(format!("there is no folder {}", path.display()), help);
+    } else if rustix::fs::access(&path, Access::WRITE_OK).is_err() {
+        let user = rustix::process::geteuid().as_raw();
+        let help = format!("this process runs as uid {user}");
+        fault(format!("{} may not be written", path.display()), &help);
+    }
+    Some(path)
 }
 
 fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Known {

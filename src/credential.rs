@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Moment};
 use crate::jws;
@@ -59,6 +60,21 @@ pub struct Config {
     pub each_request: bool,
     /// Whether the process counts as ready only while it has a token.
     pub required: bool,
+}
+
+impl Config {
+    /// Whether both begin with the same refresh token, as far as one can tell without reading it.
+    fn shares_grant(&self, other: &Self) -> bool {
+        let refresh_token = |it: &Self| match &it.source {
+            Source::Exchange(source) => {
+                let given = source.refresh_token.as_ref()?;
+                Some((source.client_id.clone(), given.reference().clone()))
+            }
+            Source::SelfSigned(_) | Source::Login(_) | Source::Static(_) => None,
+        };
+        let mine = refresh_token(self);
+        mine.is_some() && mine == refresh_token(other)
+    }
 }
 
 /// Everything that makes a credential's tokens what they are. A credential whose identity is the
@@ -148,10 +164,14 @@ impl Memory {
     }
 
     /// The refresh token for the next attempt: the one that came last, unless another one was
-    /// given to begin with since.
-    fn refresh_token(&mut self, given: Option<String>) -> Option<String> {
+    /// given to begin with since. `recall` gives what came of that one in another process.
+    fn refresh_token(
+        &mut self,
+        given: Option<String>,
+        recall: impl FnOnce(&str) -> Option<String>,
+    ) -> Option<String> {
         if self.given != given {
-            self.refresh_token = None;
+            self.refresh_token = given.as_deref().and_then(recall);
             self.given = given;
         }
         self.refresh_token.clone().or_else(|| self.given.clone())
@@ -272,6 +292,8 @@ pub enum Trial {
 pub struct Credential {
     config: Config,
     cell: Cell,
+    /// Held for each attempt, so that there is one at a time.
+    memory: Arc<Mutex<Memory>>,
     clock: Clock,
     /// When it was last said that a target refuses it, in seconds since the boot; 0 for never.
     refusal_said: AtomicU64,
@@ -284,9 +306,21 @@ impl Credential {
         Self {
             config,
             cell: Cell::default(),
+            memory: Arc::default(),
             clock,
             refusal_said: AtomicU64::new(0),
         }
+    }
+
+    /// The same, beside or after another one. Where both live on one refresh token, they share what
+    /// they remember: the one that was given may have been used up, and a server that sees it again
+    /// takes it for stolen (RFC 9700 section 4.14).
+    #[must_use]
+    pub fn beside(mut self, other: &Self) -> Self {
+        if self.config.shares_grant(&other.config) {
+            self.memory = Arc::clone(&other.memory);
+        }
+        self
     }
 
     /// The operator's name for it.

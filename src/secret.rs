@@ -4,6 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub mod kept;
 pub mod material;
 pub mod store;
 pub mod trail;

@@ -22,6 +22,7 @@ use crate::telemetry;
 pub(super) fn run(path: &Path) -> ExitCode {
     let unusable = inherited::take_over();
     let undone = confine::harden();
+    supervisor::meet();
     let trail = Trail::default();
     let Loaded {
         config, warnings, ..

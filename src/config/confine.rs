@@ -62,6 +62,13 @@ pub(super) fn read(
     let sources = credentials.iter().filter_map(|it| it.config.as_ref());
     for source in sources {
         connect_for(&source.source, &mut config.needs);
+        if let Source::Exchange(exchange) = &source.source {
+            let kept = exchange.kept.as_ref();
+            config
+                .needs
+                .keep
+                .extend(kept.map(|it| it.folder().to_owned()));
+        }
     }
     let targets = targets.iter().filter_map(|it| it.target.as_ref());
     for endpoint in targets.flat_map(|it| &it.endpoints) {

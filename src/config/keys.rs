@@ -220,6 +220,7 @@ pub static SECRETS: Section = Section {
     path: "secrets",
     keys: &[
         default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+        optional("state", Kind::Text, "a folder where refresh tokens are kept that endpoints replace, so that they outlive the process; in memory alone if left out"),
     ],
 };
 

@@ -25,6 +25,7 @@ use crate::credential::{Config, Source};
 use crate::dial::via::Via;
 use crate::jws::Algorithm;
 use crate::outgoing::Place;
+use crate::secret::kept::Kept;
 use crate::url::Url;
 
 /// Reads a source's table.
@@ -77,7 +78,7 @@ pub(super) fn read(
     Some(Config {
         name: name.to_owned(),
         with: None,
-        identity: identity::of(path, node, context.modes),
+        identity: identity::of(path, node, context),
         source,
         placement: placement?,
         renew_at: renew_at?.value,
@@ -245,15 +246,21 @@ fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
         },
         places: places(reader)?,
     };
+    let (client_id, refresh_token) = (client_id.unwrap_or_default(), refresh_token?);
+    let kept = context
+        .state
+        .zip(refresh_token.as_ref())
+        .map(|(state, given)| Kept::new(state, &format!("{client_id} {}", given.reference())));
     Some(Exchange {
         endpoint: endpoint?,
         line: line?,
         step,
         assertion: assertion?,
-        client_id: client_id.unwrap_or_default(),
+        client_id,
         client_secret: client_secret?,
         password: password?,
-        refresh_token: refresh_token?,
+        refresh_token,
+        kept,
     })
 }
 

@@ -243,6 +243,7 @@ fn secrets() -> Folder {
     folder.write("secrets/client-certificate.pem", certificate);
     folder.write("secrets/client-key.pem", key);
     folder.write("secrets/cid", "42\n");
+    fs::create_dir(folder.path().join("state")).expect("a new folder");
     folder.write("secrets/mgt-cid", "43\n");
     folder
 }
