@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::clock::Clock;
@@ -229,7 +229,8 @@ impl Gateway {
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
-        let (route, request) = choose(snapshot, request, listener, local)?;
+        let started = passage.started();
+        let (route, request) = choose(snapshot, request, listener, local, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
@@ -264,10 +265,11 @@ fn choose(
     request: Request<Incoming>,
     listener: usize,
     local: IpAddr,
+    started: Instant,
 ) -> Result<Chosen<'_>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, plan.body)?;
+    let body = RequestBody::new(incoming, plan.body, started)?;
     let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
     plan.listeners[listener].config.admit(&request, local)?;
     let route = plan.routes.select(listener, &request)?;
