@@ -31,7 +31,7 @@ mod renewals;
 mod succession;
 mod watch;
 
-use control::Control;
+use control::{Control, Duties};
 use reload::{Origin, Reload};
 
 /// All that a configuration says, in the types of the stages that it is for.
@@ -241,8 +241,15 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
         (bound, admin)
     });
     let (ready, is_ready) = oneshot::channel();
-    let control = Control::new(plans, turns, Tools { clock, resolver }, fixed, pages);
-    let run = move || control.run(lookups, reload, asks, origin, over, ready);
+    let control = Control::new(plans, turns, Tools { clock, resolver }, fixed);
+    let duties = Duties {
+        lookups,
+        reload,
+        asks,
+        origin,
+        pages,
+    };
+    let run = move || control.run(duties, over, ready);
     running.control = Some(spawn("control".into(), &broken, run)?);
     let broken = || StartError::System(io::Error::other("a thread has ended at once"));
     for is_done in first_turns.into_iter().chain([is_ready]) {

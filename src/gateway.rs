@@ -94,8 +94,7 @@ impl Snapshot {
             .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
             .collect();
         let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
-            let is_same =
-                |it: &&&Rc<Pool>| it.endpoint() == endpoint && Arc::ptr_eq(it.counts(), counts);
+            let is_same = |it: &&&Rc<Pool>| it.serves(endpoint) && Arc::ptr_eq(it.counts(), counts);
             let same = former.iter().find(is_same);
             let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
             let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
@@ -109,7 +108,8 @@ impl Snapshot {
         let upstream = |(target, place): (&Target, &Rc<Place>)| {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
-            Upstream::new(pools.collect(), target.timeouts)
+            let kept_back = target.respond.kept_back().into();
+            Upstream::new(pools.collect(), target.timeouts, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
-use super::succession::{Fixed, keep_endpoints, keep_limits, load_authorities, plan};
+use super::succession::{
+    Fixed, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
+};
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
 use crate::admin::{self, Admin};
@@ -26,8 +28,8 @@ use crate::dial::resolver::Lookups;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::Drain;
 use crate::supervisor::{self, State};
-use crate::telemetry;
 use crate::worker::Turn;
+use crate::{confine, telemetry};
 
 /// How long a reload waits for the first tokens of new credentials. What has none by then is in
 /// force without: the state of the network makes no configuration wrong.
@@ -45,7 +47,20 @@ pub(super) struct Control {
     workers: Vec<mpsc::UnboundedSender<Turn>>,
     tools: Tools,
     fixed: Fixed,
-    pages: Option<(admin::Bound, Admin)>,
+}
+
+/// What it is asked to do, and by whom.
+pub(super) struct Duties {
+    /// Names to look up.
+    pub(super) lookups: Lookups,
+    /// For those who ask for a reload from here.
+    pub(super) reload: Reload,
+    /// Those who have asked.
+    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
+    /// What there is to reload.
+    pub(super) origin: Option<Origin>,
+    /// The admin pages.
+    pub(super) pages: Option<(admin::Bound, Admin)>,
 }
 
 impl Control {
@@ -54,27 +69,29 @@ impl Control {
         workers: Vec<mpsc::UnboundedSender<Turn>>,
         tools: Tools,
         fixed: Fixed,
-        pages: Option<(admin::Bound, Admin)>,
     ) -> Self {
         Self {
             plans,
             workers,
             tools,
             fixed,
-            pages,
         }
     }
 
     /// Runs until it is over. `ready` is told when requests can rely on it.
     pub(super) fn run(
-        mut self,
-        lookups: Lookups,
-        reload: Reload,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        origin: Option<Origin>,
+        self,
+        duties: Duties,
         mut over: Drain,
         ready: oneshot::Sender<()>,
     ) -> io::Result<()> {
+        let Duties {
+            lookups,
+            reload,
+            asks,
+            origin,
+            pages,
+        } = duties;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
@@ -85,13 +102,14 @@ impl Control {
             for credential in &plan.credentials {
                 renewals.begin(credential);
             }
-            if let Some((bound, admin)) = self.pages.take() {
+            if let Some((bound, admin)) = pages {
                 spawn_local(async move {
                     let Err(error) = admin::serve(bound, Rc::new(admin)).await;
                     tracing::error!(%error, "there are no admin pages");
                 });
             }
             let _ = ready.send(());
+            follow_certificates(&plan);
             // The first tokens go before the authorities, which take tens of milliseconds to read.
             tokio::task::yield_now().await;
             load_authorities(&plan.targets);
@@ -186,6 +204,7 @@ impl Control {
         before: &Arc<Plan>,
         renewals: &mut Renewals,
     ) -> Result<Report, ReloadError> {
+        confine::allows(&config.confine).map_err(ReloadError::Beyond)?;
         let configs = config.listeners.clone();
         let bound = listeners::succeed(configs, &before.listeners, self.fixed.workers())
             .map_err(ReloadError::Bind)?;
@@ -223,6 +242,7 @@ impl Control {
             turns.push(is_done);
         }
         renewals.sort(&plan, before);
+        follow_certificates(&plan);
         for is_done in turns {
             if timeout(TURN, is_done).await.is_err() {
                 tracing::error!("a worker takes long to go by the new configuration");

@@ -144,8 +144,8 @@ const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'sta
 pub static ROOT: Section = Section {
     path: "the file",
     keys: &[
-        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out"),
-        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
+        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out; a change takes a restart"),
+        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C, and at listeners that a reload closes or changes"),
         optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
         optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
@@ -256,9 +256,12 @@ pub static TARGET: Section = Section {
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
+        default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
+        default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
-        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
         default("limits", Kind::Table(&TARGET_LIMITS), "{}", "how many requests it takes at once"),
         optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
@@ -272,7 +275,21 @@ pub static TARGET: Section = Section {
 pub static TARGET_TLS: Section = Section {
     path: "targets.NAME.tls",
     keys: &[
-        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else"),
+        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else; files are read again when they change"),
+        default("pin", Kind::Texts, "[]", "hashes of the public keys that the server may have, beside all else that is asked of its certificate: `sha256/` and base64; two of them make room for the next key"),
+        optional("certificate", Kind::Text, "a PEM file with the certificate that is shown to the server, and those between it and its authority; read again when it changes"),
+        optional("key", Kind::Secret, "the certificate's private key in PEM; read again when it changes"),
+    ],
+};
+
+/// `[targets.NAME.pool]`
+#[rustfmt::skip]
+pub static POOL: Section = Section {
+    path: "targets.NAME.pool",
+    keys: &[
+        default("idle", Kind::Duration, r#""30s""#, "how long a free connection is kept; most servers close theirs after 60 s, and one that announces less is believed"),
+        default("most-idle", Kind::Integer(0, 100_000), "256", "free connections that each worker keeps"),
+        default("age", Kind::Timeout, r#""5m""#, "how old a connection becomes before it carries no further request, so that a name that has moved is followed; each is spared up to a fifth of it"),
     ],
 };
 

@@ -13,6 +13,8 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod http2;
+mod identity;
 mod limits;
 mod mixup;
 mod refusals;

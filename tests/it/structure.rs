@@ -86,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "supervisor",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -145,7 +146,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "metrics", "outgoing"]),
+    (
+        "upstream",
+        &["backoff", "body", "dial", "metrics", "outgoing"],
+    ),
     (
         "credential",
         &[
@@ -159,7 +163,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("confine", &[]),
     ("emulator", &[]),
@@ -171,7 +175,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("unwind", &[]),
     ("url", &[]),
 ];

@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod folder;
+pub mod http2;
 pub mod process;
 pub mod proxy;
 pub mod upstream;
@@ -14,4 +15,4 @@ pub use caller::{Answer, Caller, get, send};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Proxy, acme, proxy_to};
-pub use upstream::Upstream;
+pub use upstream::{Upstream, client_certificate};

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::parse;
 use crate::cli;
-use crate::support::Folder;
+use crate::support::{self, Folder};
 
 /// The declared tables, each with the ways to it; `*` is any name, or any place in a list.
 const PLACES: &[(&Section, &[&str])] = &[
@@ -43,7 +43,10 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
-    (&keys::TARGET_TLS, &["credentials.*.cylance.tls"]),
+    (
+        &keys::TARGET_TLS,
+        &["credentials.*.cylance.tls", "targets.*.tls"],
+    ),
     (
         &keys::REFERENCE,
         &[
@@ -54,6 +57,7 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::TARGET, &["targets.*"]),
     (&keys::TARGET_TLS, &["targets.*.tls"]),
+    (&keys::POOL, &["targets.*.pool"]),
     (&keys::TARGET_TIMEOUTS, &["targets.*.timeouts"]),
     (&keys::TARGET_LIMITS, &["targets.*.limits"]),
     (&keys::RATE, &["targets.*.rate"]),
@@ -224,6 +228,9 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    let (certificate, key) = support::client_certificate(&authority);
+    folder.write("secrets/client-certificate.pem", certificate);
+    folder.write("secrets/client-key.pem", key);
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/mgt-cid", "43\n");
     folder

@@ -48,6 +48,7 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::STATIC, "/credentials/sidecar/static"),
     (&keys::TARGET, "/targets/acme"),
     (&keys::TARGET_TLS, "/targets/acme/tls"),
+    (&keys::POOL, "/targets/acme/pool"),
     (&keys::TARGET_TIMEOUTS, "/targets/acme/timeouts"),
     (&keys::TARGET_LIMITS, "/targets/acme/limits"),
     (&keys::RATE, "/targets/acme/rate"),
@@ -96,7 +97,7 @@ fn base() -> Value {
             "cluster": { "url": r#""https://cluster.example""# },
             "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
             "url": r#""https://acme.example""#,
-            "tls": {}, "timeouts": {}, "headers": {}, "response-headers": {},
+            "tls": {}, "pool": {}, "timeouts": {}, "headers": {}, "response-headers": {},
             "limits": {}, "rate": { "requests": "7" },
             "routes": [{}],
         } },
