@@ -82,9 +82,9 @@ struct State {
 }
 
 impl Progress {
-    fn begin() -> Self {
+    fn begin(now: Instant) -> Self {
         Self(Rc::new(Cell::new(State {
-            last: Instant::now(),
+            last: now,
             fault: None,
         })))
     }
@@ -109,12 +109,12 @@ impl Progress {
 }
 
 impl RequestBody {
-    /// Wraps what a connection delivers.
+    /// Wraps what a connection delivers, at the time `now`.
     ///
     /// # Errors
     ///
     /// [`Fault::TooLarge`] if it is declared to be larger than the limit.
-    pub fn new(incoming: Incoming, config: Config) -> Result<Self, Fault> {
+    pub fn new(incoming: Incoming, config: Config, now: Instant) -> Result<Self, Fault> {
         if let Some(limit) = config.limit
             && incoming.size_hint().lower() > limit
         {
@@ -125,16 +125,16 @@ impl RequestBody {
         } else {
             Sent::Incoming(incoming, None)
         };
-        Ok(Self::of(content, config))
+        Ok(Self::of(content, config, now))
     }
 
-    fn of(content: Sent, config: Config) -> Self {
+    fn of(content: Sent, config: Config, now: Instant) -> Self {
         Self {
             content,
             config,
             sent: 0,
             idle: None,
-            progress: Progress::begin(),
+            progress: Progress::begin(now),
         }
     }
 
@@ -173,7 +173,8 @@ impl RequestBody {
                 next: 0,
             },
         };
-        Some(Self::of(content, self.config))
+        // Its time begins when it is sent: with `restart`.
+        Some(Self::of(content, self.config, self.progress.last()))
     }
 
     /// Whether a copy has all of the content.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::clock::Clock;
@@ -235,7 +235,8 @@ impl Gateway {
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
-        let (route, request) = choose(snapshot, request, listener, entrance)?;
+        let started = passage.started();
+        let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
@@ -270,10 +271,11 @@ fn choose<'a>(
     request: Request<Incoming>,
     listener: usize,
     entrance: &Entrance,
+    started: Instant,
 ) -> Result<Chosen<'a>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, plan.body)?;
+    let body = RequestBody::new(incoming, plan.body, started)?;
     let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
     let route = choose::route(plan, &request, listener, entrance)?;
     admit_caller(&route.callers, entrance)?;

@@ -138,6 +138,12 @@ impl Passage {
         self.stay.take()
     }
 
+    /// When it came in. Reading the clock costs more than all that is counted, so that whoever needs
+    /// to know takes this.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The target's name, as far as it is known.
     pub(super) fn target(&self) -> &str {
         named(&self.place.name)
