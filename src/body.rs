@@ -333,6 +333,9 @@ pub enum AnswerFault {
     /// The upstream went silent.
     #[error("no byte of the answer came for {0:?}")]
     TooSlow(Duration),
+    /// The whole exchange took too long.
+    #[error("the answer was not whole in all the time that the request had")]
+    OverTime,
 }
 
 /// What holds the upstream's connection while the body of an answer is read from it.
@@ -347,6 +350,8 @@ pub struct ResponseBody<L> {
     content: Content<L>,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The end of all its time, if it has one.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -366,6 +371,7 @@ impl<L: Lease> ResponseBody<L> {
             content: Content::Own(Some(bytes)),
             idle: Duration::ZERO,
             timer: None,
+            end: None,
         }
     }
 
@@ -383,7 +389,15 @@ impl<L: Lease> ResponseBody<L> {
             content: Content::Upstream { incoming, lease },
             idle,
             timer: None,
+            end: None,
         }
+    }
+
+    /// The same, broken off at a certain time however much of it there is.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        self.end = Some(Box::pin(tokio::time::sleep_until(end)));
+        self
     }
 }
 
@@ -399,6 +413,7 @@ impl<L: Lease> Body for ResponseBody<L> {
             content,
             idle,
             timer,
+            end,
         } = &mut *self;
         let (incoming, lease) = match content {
             Content::Own(bytes) => {
@@ -407,6 +422,11 @@ impl<L: Lease> Body for ResponseBody<L> {
             }
             Content::Upstream { incoming, lease } => (incoming, lease),
         };
+        if let Some(end) = end
+            && end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(AnswerFault::OverTime)));
+        }
         let frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {

@@ -217,10 +217,7 @@ impl Endpoint {
     }
 }
 
-async fn addresses(
-    endpoint: &Endpoint,
-    resolver: &Resolver,
-) -> Result<Vec<SocketAddr>, DialError> {
+async fn addresses(endpoint: &Endpoint, resolver: &Resolver) -> Result<Vec<SocketAddr>, DialError> {
     let port = match (&endpoint.via, endpoint.connect) {
         (Some(via), _) => via.port,
         (None, Some(address)) => return Ok(vec![address]),

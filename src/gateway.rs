@@ -57,7 +57,7 @@ impl Snapshot {
         let upstreams = plan
             .targets
             .iter()
-            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
+            .map(|target| Upstream::new(&target.endpoints, target.spread, resolver))
             .collect();
         let views = plan
             .credentials
@@ -173,18 +173,19 @@ async fn forward(
     request: crate::normalize::Normalized<RequestBody>,
 ) -> Result<Answer, Refused> {
     let target = &snapshot.plan.targets[route.target];
+    let deadlines = route.patience.timeouts.begin();
     let method = request.method().clone();
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
-        let sent = upstream.send(outgoing.as_it_is()).await?;
+        let sent = upstream.send(outgoing.as_it_is(), &deadlines).await?;
         return Ok(respond::pass(sent.answer, &method, &target.respond));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
-    let patience = target.credential_timeout;
+    let patience = deadlines.within(route.patience.credential);
     let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
-    let mut sent = upstream.send(authorized).await?;
+    let mut sent = upstream.send(authorized, &deadlines).await?;
     if is_ours
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
@@ -192,7 +193,7 @@ async fn forward(
         && timeout(patience, copy.body().whole()).await == Ok(true)
         && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
-        sent = upstream.send(again).await?;
+        sent = upstream.send(again, &deadlines).await?;
         credential.hear(&trial, sent.answer.status());
     }
     if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {

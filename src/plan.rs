@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::credential::Credential;
 use crate::dial::Endpoint;
 use crate::router::Table;
-use crate::upstream::Timeouts;
+use crate::upstream::{Spread, Timeouts};
 use crate::{body, listener, normalize, outgoing, respond};
 
 /// What serves requests.
@@ -38,6 +38,17 @@ pub struct Route {
     pub credential: Option<usize>,
     /// What is done to the request.
     pub outgoing: outgoing::Config,
+    /// How long it may take.
+    pub patience: Patience,
+}
+
+/// How long a request may take once it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it waits for a token.
+    pub credential: Duration,
+    /// How slow the target may be.
+    pub timeouts: Timeouts,
 }
 
 /// A target.
@@ -47,10 +58,8 @@ pub struct Target {
     pub name: String,
     /// Where it is: one place, or the members of a cluster.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// How slow it may be.
-    pub timeouts: Timeouts,
-    /// How long a request waits for a token.
-    pub credential_timeout: Duration,
+    /// Which of several members requests go to.
+    pub spread: Spread,
     /// What is done to its answers.
     pub respond: respond::Config,
 }

@@ -13,7 +13,7 @@ use super::{Context, keys, show, targets};
 use crate::credential::Config;
 
 mod claims;
-mod secrets;
+pub(super) mod secrets;
 mod sources;
 
 /// A credential as it was read.

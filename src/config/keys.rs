@@ -81,6 +81,8 @@ pub enum Kind {
     Free,
     /// Anything at all.
     Any,
+    /// A string, or a table with keys of its own that says more.
+    TextOrTable(&'static Section),
     /// A table with keys of its own.
     Table(&'static Section),
     /// A list of tables with keys of their own.
@@ -94,6 +96,7 @@ impl Kind {
     #[must_use]
     pub fn wanted(&self) -> &'static str {
         match self {
+            Self::TextOrTable(_) => "text in quotes, or a table",
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
@@ -220,17 +223,29 @@ pub static LISTENER: Section = Section {
 pub static TARGET: Section = Section {
     path: "targets.NAME",
     keys: &[
-        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset"),
+        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, see `spread`; often given by the preset"),
+        default("spread", Kind::Word(&["round-robin", "first"]), r#""round-robin""#, "which of several URLs requests go to: each in its turn, or the first while it can be connected to; one that cannot is left alone for a while"),
         optional("credential", Kind::Text, "which credential goes on requests: a name, or `none`; if left out, the target's own name"),
         optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
         default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
+    ],
+};
+
+/// `via` of a target or a credential.
+#[rustfmt::skip]
+pub static VIA: Section = Section {
+    path: "targets.NAME.via",
+    keys: &[
+        required("url", Kind::Text, "the proxy: `http://proxy.corp.example:3128`"),
+        optional("user", Kind::Identifier, "who we are to it (Basic)"),
+        optional("password", Kind::Secret, "the user's password; read at the start"),
     ],
 };
 
@@ -253,6 +268,19 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
+        optional("total", Kind::Timeout, "from the head of the request to the last byte of the answer, which is broken off then; without end if left out"),
+    ],
+};
+
+/// `timeouts` of a route.
+#[rustfmt::skip]
+pub static ROUTE_TIMEOUTS: Section = Section {
+    path: "targets.NAME.routes.timeouts",
+    keys: &[
+        optional("credential", Kind::Timeout, "as the target's, for this route"),
+        optional("first-byte", Kind::Timeout, "as the target's, for this route"),
+        optional("idle", Kind::Timeout, "as the target's, for this route"),
+        optional("total", Kind::Timeout, "as the target's, for this route"),
     ],
 };
 
@@ -278,6 +306,7 @@ pub static ROUTE: Section = Section {
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        default("timeouts", Kind::Table(&ROUTE_TIMEOUTS), "{}", "how slow the target may be on this route, where that is not as the target's `timeouts` say"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };
@@ -353,7 +382,7 @@ pub static EXCHANGE: Section = Section {
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
         optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
@@ -395,7 +424,7 @@ pub static LOGIN: Section = Section {
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
     ],
 };

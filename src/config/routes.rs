@@ -1,6 +1,8 @@
 //! `[[targets.NAME.routes]]`: which requests go to a target, and what is different about them there.
 //! In the end, the routes of all targets make one table.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, Method};
 
 use super::headers::note_doubled;
@@ -12,6 +14,7 @@ use super::{credentials, show};
 use crate::host::Pattern;
 use crate::plan;
 use crate::router::{Rule, Table};
+use crate::upstream::Timeouts;
 
 /// A route as it was read.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Read {
     pub target_name: String,
     /// What it changes about the target's credential, for showing: in TOML.
     pub with: Option<String>,
+    /// What it changes about the target's deadlines, likewise.
+    pub timeouts: Option<String>,
 }
 
 /// Reads those of a target; without any, there is one for the path of its own name.
@@ -81,6 +86,7 @@ fn of_own_name(name: &Given<String>, config: Option<&plan::Route>) -> Read {
         at: name.at.clone(),
         target_name: name.value.clone(),
         with: None,
+        timeouts: None,
     }
 }
 
@@ -94,6 +100,7 @@ fn read_one(
     let rule = rule(reader, around)?;
     let passes_slashes = reader.word("encoded-slash")?.value == "pass";
     let strips = reader.boolean("strip");
+    let patience = reader.table("timeouts", OwnPatience::read)?;
     let variant = match reader.has("with") {
         true => Some(with(reader, credential, around)?),
         false => None,
@@ -102,18 +109,57 @@ fn read_one(
     if let Some(route) = &mut route {
         route.outgoing.strip = if strips { rule.path.len() } else { 0 };
         route.outgoing.encoded_slash = passes_slashes;
+        route.patience = patience.over(route.patience);
         if let Some(variant) = &variant {
             route.credential = Some(variant.index);
             route.outgoing.placement = Some(variant.header.clone());
         }
     }
+    let timeouts = match reader.node("timeouts").map(|it| it.value) {
+        Some(Value::Table(table)) if reader.has("timeouts") => Some(show::inline(&table)),
+        _ => None,
+    };
     Some(Read {
         rule,
         route,
         at: reader.at().clone(),
         target_name: name.value.clone(),
         with: variant.map(|it| it.shown),
+        timeouts,
     })
+}
+
+/// What a route says of its deadlines.
+struct OwnPatience {
+    credential: Option<Duration>,
+    first_byte: Option<Duration>,
+    idle: Option<Duration>,
+    total: Option<Duration>,
+}
+
+impl OwnPatience {
+    fn read(reader: &Reader<'_>) -> Self {
+        let given = |name| reader.duration_if_any(name).map(|given| given.value);
+        Self {
+            credential: given("credential"),
+            first_byte: given("first-byte"),
+            idle: given("idle"),
+            total: given("total"),
+        }
+    }
+
+    /// In place of what its target says.
+    fn over(&self, targets: plan::Patience) -> plan::Patience {
+        let usual = targets.timeouts;
+        plan::Patience {
+            credential: self.credential.unwrap_or(targets.credential),
+            timeouts: Timeouts {
+                first_byte: self.first_byte.unwrap_or(usual.first_byte),
+                idle: self.idle.unwrap_or(usual.idle),
+                total: self.total.or(usual.total),
+            },
+        }
+    }
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {

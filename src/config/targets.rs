@@ -3,9 +3,8 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::connections::{address, authorities};
+use super::connections::{address, authorities, via};
 use super::headers::{Changes, changes, note_doubled};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
@@ -13,12 +12,11 @@ use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
 use crate::dial::Endpoint;
-use crate::dial::via::Via;
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
-use crate::plan::{self, Target};
+use crate::plan::{self, Patience, Target};
 use crate::respond;
 use crate::tls::Verification;
-use crate::upstream::Timeouts;
+use crate::upstream::{Spread, Timeouts};
 use crate::url::Url;
 
 /// A target as it was read.
@@ -30,6 +28,8 @@ pub struct Read {
     pub credential: Option<String>,
     /// What it is for the stages; `None` if it has faults.
     pub target: Option<Target>,
+    /// How long its requests may take, as far as their routes say nothing else.
+    pub patience: Option<Patience>,
     /// Its routes.
     pub routes: Vec<routes::Read>,
     /// Its URL, for showing: in TOML.
@@ -121,7 +121,7 @@ fn read_one(
     let changes_to_requests = changes(&reader, "headers");
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
-    let timeouts = timeouts(&reader);
+    let (patience, spread) = (patience(&reader), spread(&reader));
     let prepare = prepare(
         &reader,
         &locations[0],
@@ -129,27 +129,28 @@ fn read_one(
         credential,
         &around.pseudonym,
     );
-    let target = endpoints
-        .zip(timeouts)
-        .map(|(endpoints, (timeouts, wait))| {
-            let (remove, set) = answers;
-            Target {
-                name: name.value.clone(),
-                endpoints,
-                timeouts,
-                credential_timeout: wait,
-                respond: respond::Config { remove, set },
-            }
-        });
-    let config = prepare.map(|outgoing| plan::Route {
-        target: index,
-        credential: credential.and_then(|it| around.index_of(it)),
-        outgoing,
+    let target = endpoints.zip(spread).map(|(endpoints, spread)| {
+        let (remove, set) = answers;
+        Target {
+            name: name.value.clone(),
+            endpoints,
+            spread,
+            respond: respond::Config { remove, set },
+        }
     });
+    let config = prepare
+        .zip(patience)
+        .map(|(outgoing, patience)| plan::Route {
+            patience,
+            target: index,
+            credential: credential.and_then(|it| around.index_of(it)),
+            outgoing,
+        });
     Read {
         name: name.value.clone(),
         credential: credential.map(|it| it.name.clone()),
         target,
+        patience,
         routes: routes::read(&reader, name, config.as_ref(), named, around),
         url: shown_url(&reader),
     }
@@ -290,11 +291,12 @@ fn endpoints(
         (it.duration("connect").value, it.duration("tls").value)
     })?;
     let authorities = authorities(reader, context);
-    let via = reader.parsed("via", Via::parse);
-    if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
+    let via = via(reader, context).ok();
+    if reader.has("connect") && connect.is_none() {
         return None;
     }
     let connect = connect.map(|given| given.value);
+    let via = via?;
     let verification = Arc::new(Verification::new(authorities?));
     let endpoint = |location: &Url| {
         Arc::new(Endpoint {
@@ -303,7 +305,7 @@ fn endpoints(
             server_name: location.server_name.clone(),
             port: location.port,
             connect,
-            via: via.as_ref().map(|given| given.value.clone()),
+            via: via.clone(),
             verification: Arc::clone(&verification),
             connect_timeout,
             tls_timeout,
@@ -312,13 +314,21 @@ fn endpoints(
     Some(locations.iter().map(endpoint).collect())
 }
 
-fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
-    reader.table("timeouts", |it| {
-        let timeouts = Timeouts {
+fn patience(reader: &Reader<'_>) -> Option<Patience> {
+    reader.table("timeouts", |it| Patience {
+        credential: it.duration("credential").value,
+        timeouts: Timeouts {
             first_byte: it.duration("first-byte").value,
             idle: it.duration("idle").value,
-        };
-        (timeouts, it.duration("credential").value)
+            total: it.duration_if_any("total").map(|given| given.value),
+        },
+    })
+}
+
+fn spread(reader: &Reader<'_>) -> Option<Spread> {
+    Some(match reader.word("spread")?.value.as_str() {
+        "first" => Spread::First,
+        _ => Spread::RoundRobin,
     })
 }
 

@@ -38,7 +38,10 @@ fn an_error_is_told_with_its_causes_and_none_of_them_twice() {
         tried: crate::dial::race::Tried::in_vain(([127, 0, 0, 1], 1).into()),
     };
     let error = MintError::from(CallError::from(cause));
-    assert_eq!(chain(&error), "cannot connect to `acme.example`: 127.0.0.1:1: no answer");
+    assert_eq!(
+        chain(&error),
+        "cannot connect to `acme.example`: 127.0.0.1:1: no answer"
+    );
 }
 
 #[test]

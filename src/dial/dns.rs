@@ -250,7 +250,9 @@ impl Asked {
                 RData::CNAME(alias) => Some((alias.0.clone().into_owned(), record.ttl)),
                 _ => None,
             });
-            let Some((alias, alias_ttl)) = alias else { break };
+            let Some((alias, alias_ttl)) = alias else {
+                break;
+            };
             (end, ttl) = (alias, ttl.min(alias_ttl));
         }
         let mut addresses: Vec<IpAddr> = Vec::new();

@@ -229,7 +229,10 @@ mod tests {
     #[test]
     fn a_lack_of_local_ports_is_no_fault_of_the_other_side() {
         let failed = |text: &str, kind: io::ErrorKind| {
-            (text.parse().expect("an address"), Some(io::Error::from(kind)))
+            (
+                text.parse().expect("an address"),
+                Some(io::Error::from(kind)),
+            )
         };
         let none_free = io::ErrorKind::AddrNotAvailable;
         assert!(Tried(vec![failed(ANSWERS, none_free)]).is_exhaustion());

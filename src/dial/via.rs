@@ -81,7 +81,9 @@ pub enum TunnelError {
     #[error("the proxy on the way wants a login (407): give `via` a user and a password")]
     LoginWanted,
     /// It knows who asks, and does not want them (407).
-    #[error("the proxy on the way refused the login of `{0}` (407): is the password right, and does it take Basic?")]
+    #[error(
+        "the proxy on the way refused the login of `{0}` (407): is the password right, and does it take the scheme Basic?"
+    )]
     LoginRefused(String),
     /// It refused otherwise, with this status.
     #[error("the proxy on the way answered {0}")]
@@ -217,9 +219,8 @@ mod tests {
         via.login = Some(Login::basic("Aladdin", &password).expect("a login"));
         let request = String::from_utf8(via.request("acme.example:443").to_vec()).expect("text");
         assert!(
-            request.ends_with(
-                "\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"
-            ),
+            request
+                .ends_with("\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
             "{request}"
         );
         assert!(!format!("{via:?}").contains("QWxh"), "{via:?}");

@@ -5,7 +5,6 @@
 //! method. One that was written is sent again only if it is idempotent (RFC 9110 section 9.2.2) and its
 //! body is empty or kept, and only once, on a connection of its own.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Response};
@@ -13,8 +12,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
-use super::members::Members;
-use super::pool::{Lease, Pool};
+use super::members::{Member, Members, Wanted};
+use super::pool::Lease;
 use crate::body::{Progress, RequestBody};
 use crate::outgoing::{Authorized, Repeatable};
 
@@ -34,12 +33,15 @@ pub(super) async fn send(
     let mut request = request.into_request();
     request.body().restart();
     loop {
-        let mut lease = members.lease().await?;
+        let (mut lease, member) = members.lease(Wanted::Any).await?;
         lease.address(&mut request);
         let progress = request.body().progress();
         let sent = lease.sender.try_send_request(request);
         let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, after(lease, &progress), copy)),
+            Ok(answer) => {
+                member.health.answered();
+                return Ok((answer, after(lease, &progress), copy));
+            }
             Err(failure) => failure,
         };
         let error = match failure.take_message() {
@@ -51,20 +53,20 @@ pub(super) async fn send(
         };
         return match copy {
             Some(copy) if lease.is_reused && is_closed_early(&error) && may_be_repeated(&copy) => {
-                send_anew(&lease.pool, copy, first_byte).await
+                send_anew(members, copy, first_byte).await
             }
-            _ => Err(classify(error, &progress)),
+            _ => Err(blame(member, classify(error, &progress))),
         };
     }
 }
 
 /// The one repetition of a request that may have been read: on a connection that nobody has used.
 async fn send_anew(
-    pool: &Rc<Pool>,
+    members: &Members,
     copy: Repeatable<RequestBody>,
     first_byte: Duration,
 ) -> Result<Answered, UpstreamError> {
-    let mut lease = pool.open().await?;
+    let (mut lease, member) = members.lease(Wanted::Fresh).await?;
     let mut request = copy.as_it_was();
     let copy = request.copy(RequestBody::copy);
     let mut request = request.into_request();
@@ -72,9 +74,20 @@ async fn send_anew(
     request.body().restart();
     let progress = request.body().progress();
     match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, after(lease, &progress), copy)),
-        Err(error) => Err(classify(error, &progress)),
+        Ok(answer) => {
+            member.health.answered();
+            Ok((answer, after(lease, &progress), copy))
+        }
+        Err(error) => Err(blame(member, classify(error, &progress))),
     }
+}
+
+/// Notes it where a member hung up.
+fn blame(member: &Member, error: UpstreamError) -> UpstreamError {
+    if let UpstreamError::Reset(_) = error {
+        member.health.hung_up(&error);
+    }
+    error
 }
 
 /// The connection once the head of an answer is there. A server that answers before the whole body

@@ -106,7 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "outgoing"]),
+    ("upstream", &["backoff", "body", "dial", "outgoing"]),
     (
         "credential",
         &[

@@ -55,7 +55,9 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::TARGET_TIMEOUTS, &["targets.*.timeouts"]),
     (&keys::HEADERS, &["targets.*.headers"]),
     (&keys::HEADERS, &["targets.*.response-headers"]),
+    (&keys::VIA, &["targets.*.via"]),
     (&keys::ROUTE, &["targets.*.routes.*"]),
+    (&keys::ROUTE_TIMEOUTS, &["targets.*.routes.*.timeouts"]),
 ];
 
 #[test]
@@ -205,6 +207,7 @@ fn secrets() -> Folder {
         "refresh",
         "delegates",
         "token",
+        "proxy",
     ] {
         folder.write(
             &format!("secrets/{name}"),

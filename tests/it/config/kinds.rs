@@ -49,7 +49,9 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::TARGET_TIMEOUTS, "/targets/acme/timeouts"),
     (&keys::HEADERS, "/targets/acme/headers"),
     (&keys::HEADERS, "/targets/acme/response-headers"),
+    (&keys::VIA, "/targets/sidecar/via"),
     (&keys::ROUTE, "/targets/acme/routes/0"),
+    (&keys::ROUTE_TIMEOUTS, "/targets/acme/routes/0/timeouts"),
 ];
 
 /// The declared tables of a preset, likewise in [`preset`].
@@ -89,10 +91,11 @@ fn base() -> Value {
         } }, "sidecar": { "static": { "token": { "file": r#""kid""# } } } },
         "targets": { "partner": { "url": r#""https://partner.example""# },
             "cluster": { "url": r#""https://cluster.example""# },
-            "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
+            "sidecar": { "url": r#""https://sidecar.example""#,
+                "via": { "url": r#""http://proxy.example:3128""# } }, "acme": {
             "url": r#""https://acme.example""#,
             "tls": {}, "timeouts": {}, "headers": {}, "response-headers": {},
-            "routes": [{}],
+            "routes": [{ "timeouts": {} }],
         } },
     })
 }
@@ -215,6 +218,7 @@ fn with_wrong_kinds(
 fn takes(kind: &Kind, value: &str) -> bool {
     match kind {
         Kind::Text
+        | Kind::TextOrTable(_)
         | Kind::Duration
         | Kind::Timeout
         | Kind::Size

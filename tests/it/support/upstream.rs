@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use countersign::emulator::Authority;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::caller::PATIENCE;
@@ -53,18 +54,33 @@ impl Upstream {
 
     /// Holds every connection's conversation as `hold` does, on a thread of its own.
     pub fn with(hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
-        let authority = Authority::new().expect("an authority");
-        let (certificate, key) = authority
-            .server_certificate(vec![NAME.to_owned()])
-            .expect("a certificate");
-        Self::with_certificate(authority.pem(), vec![certificate], key, hold)
+        Self::at(([127, 0, 0, 1], 0).into(), hold)
+    }
+
+    /// The same at a certain address.
+    pub fn at(
+        address: SocketAddr,
+        hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
+    ) -> Self {
+        Identity::new(address).start(hold)
     }
 
     /// The same with another certificate.
     pub fn with_certificate(
         ca_pem: String,
-        chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-        key: rustls::pki_types::PrivateKeyDer<'static>,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::serve(listener, ca_pem, chain, key, hold)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        ca_pem: String,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -74,7 +90,6 @@ impl Upstream {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .expect("the key fits the certificate");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let upstream = Self {
             address: listener.local_addr().expect("an address"),
             ca_pem,
@@ -127,6 +142,43 @@ impl Upstream {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// A server that is trusted before it is there.
+pub struct Identity {
+    /// Where it will be.
+    pub address: SocketAddr,
+    /// Who vouches for it.
+    pub ca_pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// One for the usual name and the address.
+    pub fn new(address: SocketAddr) -> Self {
+        let authority = Authority::new().expect("an authority");
+        let names = vec![NAME.to_owned(), address.ip().to_string()];
+        let (certificate, key) = authority.server_certificate(names).expect("a certificate");
+        Self {
+            address,
+            ca_pem: authority.pem(),
+            certificate,
+            key,
+        }
+    }
+
+    /// Starts the server.
+    pub fn start(self, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Upstream {
+        let listener = TcpListener::bind(self.address).expect("a free port");
+        Upstream::serve(
+            listener,
+            self.ca_pem,
+            vec![self.certificate],
+            self.key,
+            hold,
+        )
     }
 }
 
