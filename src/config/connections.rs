@@ -104,13 +104,13 @@ fn via_with_login(reader: &Reader<'_>, context: &Context<'_>) -> Option<Via> {
             context.problems.fault(reader.at(), message, help);
             return None;
         };
-        let login = Login::basic(&user, &password);
-        let fault = |message| {
-            context
-                .problems
-                .fault(reader.at(), format!("{place}: {message}"), "")
-        };
-        via.login = Some(login.map_err(fault).ok()?);
+        match Login::basic(&user, &password) {
+            Ok(login) => via.login = Some(login),
+            Err(message) => {
+                let message = format!("{place}: {message}");
+                context.problems.fault(reader.at(), message, "");
+            }
+        }
     }
     reader.is_sound().then_some(via)
 }

@@ -460,7 +460,7 @@ pub static CALL_TIMEOUTS: Section = Section {
     keys: &[
         default("connect", Kind::Timeout, r#""5s""#, "to look up the name and open a connection"),
         default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
-        default("total", Kind::Timeout, r#""5s""#, "for everything, to the last byte of the answer"),
+        default("total", Kind::Timeout, r#""5s""#, "for everything at one URL, to the last byte of the answer"),
     ],
 };
 

@@ -1,16 +1,18 @@
-//! Several addresses of one name: a dead one costs a moment.
+//! Several addresses of one name: a dead one costs a moment. And a machine that has nothing left to
+//! connect with.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::support::dns::Dns;
 use crate::support::upstream::NAME;
-use crate::support::{Folder, Proxy, Upstream, get};
+use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get};
 
 /// An address that takes no more connections and refuses none: its queue is full, and what else
 /// comes is dropped, as a firewall does. Holds what keeps it so.
@@ -89,4 +91,31 @@ fn all_addresses_together_have_one_deadline_and_are_not_told_to_the_caller() {
         (504, "upstream-timeout")
     );
     assert!(!answer.text().contains("127.0.0"), "{}", answer.text());
+}
+
+#[test]
+fn a_proxy_without_a_descriptor_left_says_that_it_is_overloaded() {
+    let upstream = Upstream::saying("hello");
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    folder.write("proxy.toml", format!("workers = 1\n{text}"));
+    let process = Process::start(folder.path(), &[]);
+    let mut caller = Caller::connect(process.address());
+    let request = "GET /acme HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Refused, and it shows that the connection has been accepted.
+    caller.write("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(caller.read().code(), "no-route");
+    let pid = Pid::from_raw(process.id().try_into().expect("a process id"));
+    let allow = |current| {
+        let limit = getrlimit(Resource::Nofile);
+        let limit = Rlimit { current, ..limit };
+        prlimit(pid, Resource::Nofile, limit).expect("it is our own process")
+    };
+    let before = allow(Some(3));
+    let answer = caller.write(request).read();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    assert!(answer.header("retry-after").is_some());
+    process.wait_for("no local port or file descriptor is free");
+    allow(before.current);
+    assert_eq!(caller.write(request).read().text(), "hello");
 }
