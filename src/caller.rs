@@ -2,24 +2,28 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::gateway::{Entrance, Gateway};
+use crate::metrics;
 use crate::shutdown::Busy;
 
 pub mod strict;
 
-use strict::Strict;
+use strict::{Strict, Switched};
 
-/// What the connections of callers may do; fixed while the process runs.
-#[derive(Clone, Copy, Debug)]
+/// What the connections of callers may do. A connection keeps to what held when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The largest head of a request, in bytes.
     pub head: usize,
@@ -31,12 +35,14 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// What the connections of callers have in common.
+/// What connections of callers have in common: those that one worker has accepted at one listener
+/// under one rule.
 #[derive(Debug)]
 pub struct Callers {
     gateway: Rc<Gateway>,
     config: Config,
     ending: Ending,
+    cut_off: Cell<usize>,
 }
 
 impl Callers {
@@ -47,12 +53,31 @@ impl Callers {
             gateway,
             config,
             ending: Ending::default(),
+            cut_off: Cell::new(0),
         }
     }
 
-    /// Announces the end: every connection closes once it has answered what it is at.
+    /// What they may do.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the worker counts.
+    pub(crate) fn counts(&self) -> &metrics::Worker {
+        self.gateway.counts()
+    }
+
+    /// Announces the end: every connection closes once it has answered what it is at, and after
+    /// [`Config::drain`] in any case.
     pub fn end(&self) {
         self.ending.begin();
+    }
+
+    /// How many connections did not end in time by themselves.
+    #[must_use]
+    pub fn cut_off(&self) -> usize {
+        self.cut_off.get()
     }
 }
 
@@ -79,13 +104,30 @@ impl Ending {
     }
 }
 
+/// What a caller's connection is made of: a socket, or TLS on one. It gives its descriptor, for the
+/// system to be asked whether the other side is gone, and may move to another task with all it has
+/// left to say when the protocol is switched.
+pub trait Line: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
+
 /// Serves one connection of a caller.
-pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let _ = stream.set_nodelay(true);
+pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
+    let _open = callers.counts().open();
     let gateway = Rc::clone(&callers.gateway);
+    let busy = Rc::new(busy);
+    let switched = Switched::default();
+    let noted = switched.clone();
     let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
+        let (gateway, busy) = (Rc::clone(&gateway), Rc::clone(&busy));
+        let switched = noted.clone();
+        async move {
+            let answer = gateway.handle(request, entrance, &busy).await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                switched.switch();
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,18 +136,23 @@ pub async fn converse(stream: TcpStream, entrance: Entrance, callers: Rc<Callers
         .max_header_size(callers.config.head)
         // The size above is looked at when a head is complete; this bounds one that never is.
         .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(stream)), service);
+        .serve_connection(TokioIo::new(Strict::new(line, switched)), service)
+        .with_upgrades();
+    // The service holds `busy` until here, and what it has started holds it on.
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
         () = callers.ending.begun() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let Ok(ended) = timeout(callers.config.drain, connection).await else {
+                callers.cut_off.set(callers.cut_off.get() + 1);
+                return;
+            };
+            ended
         }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
     }
-    drop(busy);
 }

@@ -11,14 +11,18 @@ use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
 use crate::dial::resolver;
+use crate::limits::Limits;
 use crate::{body, caller, normalize, telemetry};
 
+mod admin;
+mod confine;
 mod connections;
 pub mod credentials;
 mod headers;
 pub mod keys;
 mod kind;
 pub mod listeners;
+mod origin;
 pub mod preset;
 pub mod problem;
 pub mod read;
@@ -28,6 +32,8 @@ pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
+
+pub use origin::origin;
 
 use crate::secret::store::{Modes, Store};
 use preset::{Guide, Known};
@@ -67,6 +73,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -158,6 +165,11 @@ fn read_root(
         target: limit(reader, "target"),
     };
     let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
+    let admin = admin::read(reader, folder);
+    let limits = Limits {
+        requests: targets::requests(reader),
+        rate: None,
+    };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -167,12 +179,22 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(
+            reader,
+            &context,
+            &listeners,
+            &credentials,
+            &targets,
+            admin.as_ref(),
+        ),
         workers,
         caller,
         normalize,
         body,
         dns,
         log: log?,
+        admin,
+        limits,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -244,6 +266,10 @@ fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
         let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
         Some(telemetry::Config {
             level,
+            format: match it.word("format")?.value.as_str() {
+                "json" => telemetry::Format::Json,
+                _ => telemetry::Format::Text,
+            },
             requests: it.boolean("requests"),
         })
     })?

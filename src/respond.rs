@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::body::{Fault, Lease, ResponseBody};
 use crate::credential::Unavailable;
 use crate::dial::DialError;
+use crate::limits::Exceeded;
 use crate::listener::Denied;
 use crate::upstream::UpstreamError;
 use crate::{headers, normalize, outgoing, router};
@@ -32,6 +33,26 @@ pub struct Config {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Config {
+    /// The headers that do not pass as trailers either: those that are removed, and those that are
+    /// set, which the target is not to have the last word about.
+    #[must_use]
+    pub fn kept_back(&self) -> Vec<HeaderName> {
+        let set = self.set.iter().map(|(name, _)| name);
+        self.remove.iter().chain(set).cloned().collect()
+    }
+}
+
+/// What gRPC says behind an answer: over HTTP/2 nothing announces it.
+const GRPC_TRAILERS: HeaderValue =
+    HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
+
+/// Whether a message is one of gRPC.
+fn is_grpc(headers: &header::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// Passes the target's answer on: status, body and end-to-end headers as they are.
 #[must_use]
 pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) -> Response<B> {
@@ -44,12 +65,19 @@ pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) 
     // A length beside chunked says nothing about the body (RFC 9112 section 6.3) and must not go on.
     let is_framed_otherwise = has_body && answer.body().size_hint().exact().is_none();
     headers::remove(answer.headers_mut(), |name| {
-        headers::is_hop_by_hop(name)
+        // A caller with HTTP/1 is sent those trailers that `Trailer` names (RFC 9110 section 6.6.2).
+        (headers::is_hop_by_hop(name) && !(is_framed_otherwise && *name == header::TRAILER))
             // Belongs into requests. In an answer it can only be an echo, and the echo is ours.
             || *name == header::AUTHORIZATION
             || (is_framed_otherwise && *name == header::CONTENT_LENGTH)
             || config.remove.contains(name)
     });
+    if is_framed_otherwise
+        && is_grpc(answer.headers())
+        && !answer.headers().contains_key(header::TRAILER)
+    {
+        answer.headers_mut().insert(header::TRAILER, GRPC_TRAILERS);
+    }
     for (name, value) in &config.set {
         answer.headers_mut().insert(name, value.clone());
     }
@@ -274,6 +302,29 @@ impl From<outgoing::Refusal> for Refused {
         Self::new(status, code, error, detail)
     }
 }
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Self {
+        let (status, code, error, after) = match exceeded {
+            Exceeded::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                PROXY_RESPONSE,
+                BUSY,
+            ),
+            Exceeded::Rate { after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate", REQUEST_DENIED, after)
+            }
+        };
+        Self {
+            retry_after: Some(after),
+            ..Self::new(status, code, error, exceeded.to_string())
+        }
+    }
+}
+
+/// When to come back if too many requests are under way: as soon as one can say so.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl From<Unavailable> for Refused {
     fn from(unavailable: Unavailable) -> Self {

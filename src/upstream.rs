@@ -3,28 +3,31 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::{Fault, RequestBody, ResponseBody};
-use crate::dial::resolver::Resolver;
-use crate::dial::{DialError, Endpoint};
-use crate::outgoing::{Authorized, Repeatable};
+use crate::dial::DialError;
+use crate::outgoing::{Authorized, Repeatable, upgrade};
 
+mod exclusive;
 mod framing;
 mod health;
 mod members;
+mod opening;
 pub mod pool;
 pub mod retry;
+mod shared;
 
 pub use members::Spread;
 
 use members::Members;
-use pool::Lease;
+use pool::{Lease, Pool};
 
 /// How slow an upstream may be once it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Without a byte of the answer's body.
     pub idle: Duration,
+    /// The same once protocols were switched, and in a stream of events.
+    pub stream: Duration,
     /// From the head of the request to the last byte of the answer; without end if `None`.
     pub total: Option<Duration>,
 }
@@ -45,6 +50,19 @@ pub struct Deadlines {
 }
 
 impl Timeouts {
+    /// How long an answer's body may be silent. Events, and the pictures of a camera, come when
+    /// something happens.
+    fn for_body(&self, headers: &HeaderMap) -> Duration {
+        const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
+        let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|it| {
+            let bytes = it.as_bytes();
+            let end = bytes.iter().position(|byte| *byte == b';');
+            let media_type = bytes[..end.unwrap_or(bytes.len())].trim_ascii();
+            STREAMS.iter().any(|it| it.eq_ignore_ascii_case(media_type))
+        });
+        if is_stream { self.stream } else { self.idle }
+    }
+
     /// The deadlines of a request that begins now.
     #[must_use]
     pub fn begin(self) -> Deadlines {
@@ -68,16 +86,32 @@ impl Deadlines {
 #[derive(Debug)]
 pub struct Upstream {
     members: Members,
+    kept_back: Rc<[HeaderName]>,
 }
 
 /// What came of a request that was sent.
 #[derive(Debug)]
 pub struct Sent {
     /// The head of the answer, and its body on the way.
-    pub answer: Response<ResponseBody<Lease>>,
+    pub answer: Answer,
     /// A second copy of the request, if there can be one.
     pub copy: Option<Repeatable<RequestBody>>,
+    /// The protocol that the connection speaks from here on, if it was asked to leave HTTP and did.
+    pub switched_to: Option<HeaderValue>,
 }
+
+impl Sent {
+    /// Changes the answer.
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(Answer) -> Answer) -> Self {
+        Self {
+            answer: change(self.answer),
+            ..self
+        }
+    }
+}
+
+type Answer = Response<ResponseBody<Lease>>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +128,7 @@ pub enum UpstreamError {
     /// What came is no answer in HTTP.
     #[error("the upstream's answer is not HTTP as it should be")]
     Broken(#[source] hyper::Error),
-    /// It switched protocols, which nobody asked it to.
+    /// It switched protocols, which nobody asked it to, or not to this one.
     #[error("the upstream switched protocols without being asked to")]
     Switched,
     /// Its head says more than once, or not in plain words, where the body ends.
@@ -109,12 +143,19 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream without connections.
+    /// An upstream with a pool for each place that it is at. Trailers of the names in `kept_back` do
+    /// not pass.
     #[must_use]
-    pub fn new(endpoints: &[Arc<Endpoint>], spread: Spread, resolver: &Resolver) -> Self {
+    pub fn new(pools: Vec<Rc<Pool>>, spread: Spread, kept_back: Rc<[HeaderName]>) -> Self {
         Self {
-            members: Members::new(endpoints, spread, resolver),
+            members: Members::new(pools, spread),
+            kept_back,
         }
+    }
+
+    /// Its pools, for an upstream that takes its place.
+    pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        self.members.pools()
     }
 
     /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
@@ -128,31 +169,38 @@ impl Upstream {
         request: Authorized<RequestBody>,
         deadlines: &Deadlines,
     ) -> Result<Sent, UpstreamError> {
-        let Timeouts {
-            first_byte,
-            idle,
-            total,
-        } = deadlines.timeouts;
-        let sending = retry::send(&self.members, request, first_byte);
-        let sent = by(deadlines.end, sending).await;
+        let Deadlines { timeouts, end } = *deadlines;
+        let asked = request.protocol().cloned();
+        let sending = retry::send(&self.members, request, timeouts.first_byte);
+        let sent = by(end, sending).await;
         let (answer, lease, copy) =
-            sent.ok_or(UpstreamError::OverTime(total.unwrap_or_default()))??;
-        // No request of ours asks for another protocol, and a connection that has left HTTP can
-        // carry no further request.
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(UpstreamError::Switched);
-        }
+            sent.ok_or(UpstreamError::OverTime(timeouts.total.unwrap_or_default()))??;
+        let switched_to = match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, &answer)?),
+            _ => None,
+        };
+        // A connection that has left HTTP carries no further request.
+        let lease = match switched_to {
+            Some(_) => lease.used_up(),
+            None => lease,
+        };
         if !framing::is_plain(answer.headers()) {
             return Err(UpstreamError::Framing);
         }
+        let idle = timeouts.for_body(answer.headers());
+        let kept_back = Rc::clone(&self.kept_back);
         let answer = answer.map(|body: Incoming| {
-            let body = ResponseBody::upstream(body, lease, idle);
-            match deadlines.end {
+            let body = ResponseBody::upstream(body, lease, idle, kept_back);
+            match end {
                 Some(end) => body.until(end),
                 None => body,
             }
         });
-        Ok(Sent { answer, copy })
+        Ok(Sent {
+            answer,
+            copy,
+            switched_to,
+        })
     }
 
     /// Drops connections that have been idle for too long.
@@ -168,4 +216,18 @@ async fn by<T>(end: Option<Instant>, work: impl Future<Output = T>) -> Option<T>
         None => Some(work.as_mut().await),
         Some(end) => timeout_at(end, work.as_mut()).await.ok(),
     }
+}
+
+/// The protocol that was asked for and that the answer names: a server that leaves HTTP for anything
+/// else, or unasked, is broken, or a request in front of it was read in two ways.
+fn agreed(
+    asked: Option<HeaderValue>,
+    answer: &Response<Incoming>,
+) -> Result<HeaderValue, UpstreamError> {
+    let named = upgrade::only(answer.headers());
+    asked
+        .filter(|asked| {
+            named.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
+        })
+        .ok_or(UpstreamError::Switched)
 }

@@ -2,86 +2,161 @@
 //! never leaves the worker that accepted it.
 
 use std::io;
-use std::net::TcpListener as Socket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::caller::{self, Callers, converse};
+use crate::clock::Clock;
 use crate::dial::resolver::Resolver;
-use crate::gateway::{Entrance, Gateway};
+use crate::gateway::Gateway;
+use crate::metrics;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
+use crate::{caller, listener};
+
+mod door;
+
+use door::Door;
 
 /// How often free connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How long a worker waits when the system has no file descriptor left for a connection: long
-/// enough not to spin, short enough that the next one that is freed is used at once.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(50);
+/// How much longer than their own deadline connections are waited for, should one not keep it.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a worker shares with the rest of the process.
 #[derive(Debug)]
 pub struct Shared {
-    /// The plan in force.
-    pub plans: Arc<ArcSwap<Plan>>,
     /// Looks names up.
     pub resolver: Resolver,
+    /// What this worker counts.
+    pub counts: Arc<metrics::Worker>,
+    /// What rates are measured with.
+    pub clock: Clock,
     /// Hears of the end.
     pub drain: Drain,
 }
 
+/// What a worker goes by from now on, all of it at once: no request sees a part.
+#[derive(Debug)]
+pub struct Turn {
+    /// The plan. A listener that is not in it is closed, and its connections end.
+    pub plan: Arc<Plan>,
+    /// What connections may do that are accepted from now on.
+    pub caller: caller::Config,
+    /// This worker's sockets of listeners that are new.
+    pub opened: Vec<(listener::Id, std::net::TcpListener)>,
+    /// Listeners that stay and let in other callers than before: their connections end.
+    pub drained: Vec<listener::Id>,
+    /// Told when it has been done.
+    pub done: oneshot::Sender<()>,
+}
+
 /// Serves until the end is announced and what was under way is finished, or its time is up.
-/// `sockets` are in the order of the plan's listeners.
+/// The channel brings what it goes by: the first of it at once.
 ///
 /// # Errors
 ///
-/// If the runtime or a socket cannot be set up.
-pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::Result<()> {
+/// If the runtime cannot be set up.
+pub fn run(turns: mpsc::UnboundedReceiver<Turn>, shared: Shared) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(serve(sockets, config, shared))
+    runtime.block_on(serve(turns, shared));
+    Ok(())
 }
 
-async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
-    let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
+async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
+    let Some(first) = turns.recv().await else {
+        return;
+    };
     let (busy, all_idle) = guards();
-    let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
-    let mut accepting = Vec::new();
-    for (listener, socket) in sockets.into_iter().enumerate() {
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
-        let drain = shared.drain.clone();
-        accepting.push(spawn_local(accept(
-            socket,
-            listener,
-            Rc::clone(&callers),
-            drain,
-            busy.clone(),
-        )));
-    }
-    drop(busy);
+    let gateway = Rc::new(Gateway::new(
+        Arc::clone(&first.plan),
+        shared.resolver,
+        shared.counts,
+        shared.clock,
+    ));
+    let mut worker = Worker {
+        gateway: Rc::clone(&gateway),
+        doors: Vec::new(),
+        busy,
+    };
+    let mut drain = worker.turn(first);
     let sweeping = spawn_local(sweep(gateway));
-    shared.drain.begun().await;
-    for task in accepting {
-        // Each ends by itself once it has taken in what was waiting.
-        let _ = task.await;
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.drain.begun() => break,
+            turn = turns.recv() => match turn {
+                Some(turn) => drain = worker.turn(turn),
+                // Nobody is left to serve for.
+                None => break,
+            },
+        }
     }
-    callers.end();
-    sweeping.abort();
-    if tokio::time::timeout(config.drain, all_idle.wait())
+    worker.end();
+    if tokio::time::timeout(drain + GRACE, all_idle.wait())
         .await
         .is_err()
     {
-        tracing::warn!(after = ?config.drain, "requests under way were cut off");
+        tracing::warn!("connections did not end, and are dropped");
     }
-    Ok(())
+    sweeping.abort();
+}
+
+/// The worker's listeners, and what serves their requests.
+struct Worker {
+    gateway: Rc<Gateway>,
+    doors: Vec<Door>,
+    busy: Busy,
+}
+
+impl Worker {
+    /// Does what a turn says; gives how long connections may take to end from now on.
+    fn turn(&mut self, turn: Turn) -> Duration {
+        let Turn { plan, caller, .. } = turn;
+        self.gateway.follow(Arc::clone(&plan));
+        let doors = std::mem::take(&mut self.doors);
+        for mut door in doors {
+            if plan.listener(door.id()).is_none() {
+                self.close(door);
+                continue;
+            }
+            door.admit(&self.gateway, caller, turn.drained.contains(&door.id()));
+            self.doors.push(door);
+        }
+        for (id, socket) in turn.opened {
+            match Door::open(id, socket, &self.gateway, caller) {
+                Ok(door) => self.doors.push(door),
+                Err(error) => tracing::error!(%error, "a worker cannot take part in a listener"),
+            }
+        }
+        // Whoever waited for it may have gone away.
+        let _ = turn.done.send(());
+        caller.drain
+    }
+
+    /// Closes a listener. Its connections are waited for by a task of their own.
+    fn close(&self, door: Door) {
+        let (gateway, busy) = (Rc::clone(&self.gateway), self.busy.clone());
+        spawn_local(async move {
+            let id = door.id();
+            door.close().await;
+            gateway.forget(id);
+            drop(busy);
+        });
+    }
+
+    fn end(mut self) {
+        for door in std::mem::take(&mut self.doors) {
+            self.close(door);
+        }
+    }
 }
 
 async fn sweep(gateway: Rc<Gateway>) {
@@ -89,54 +164,4 @@ async fn sweep(gateway: Rc<Gateway>) {
         tokio::time::sleep(SWEEP).await;
         gateway.sweep();
     }
-}
-
-async fn accept(
-    socket: TcpListener,
-    listener: usize,
-    callers: Rc<Callers>,
-    mut drain: Drain,
-    busy: Busy,
-) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = socket.accept() => accepted,
-            // Only when nothing waits to be accepted: closing first would lose those connections.
-            () = drain.begun() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                if let Ok(local) = stream.local_addr() {
-                    let entrance = Entrance {
-                        listener,
-                        local: local.ip(),
-                        peer: peer.ip(),
-                    };
-                    spawn_local(converse(
-                        stream,
-                        entrance,
-                        Rc::clone(&callers),
-                        busy.clone(),
-                    ));
-                }
-            }
-            Err(error) => wait_after(&error).await,
-        }
-    }
-}
-
-/// Connections that were gone before they were accepted are nobody's trouble; a lack of
-/// descriptors passes when connections end.
-async fn wait_after(error: &io::Error) {
-    if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    ) {
-        return;
-    }
-    tracing::error!(%error, "cannot accept a connection");
-    tokio::time::sleep(NO_DESCRIPTOR).await;
 }

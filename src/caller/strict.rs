@@ -9,6 +9,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,14 +23,31 @@ const KEPT: usize = 64;
 pub struct Strict<S> {
     inner: S,
     watch: Watch,
+    switched: Switched,
+}
+
+/// Tells whether a connection has left HTTP, so that there is nothing more to read along.
+#[derive(Clone, Debug, Default)]
+pub struct Switched(Arc<AtomicBool>);
+
+impl Switched {
+    /// From here on it is another protocol.
+    pub fn switch(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> Strict<S> {
     /// Reads a connection from its beginning.
-    pub fn new(inner: S) -> Self {
+    pub fn new(inner: S, switched: Switched) -> Self {
         Self {
             inner,
             watch: Watch::default(),
+            switched,
         }
     }
 }
@@ -186,6 +205,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.switched.is_over() {
+            return Pin::new(&mut this.inner).poll_read(context, buffer);
+        }
         if this.watch.place == Place::Over {
             // No more bytes: the end of the stream.
             return Poll::Ready(Ok(()));

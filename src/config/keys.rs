@@ -75,6 +75,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
+    /// A list of TCP ports.
+    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -104,6 +106,7 @@ impl Kind {
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
+            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -144,14 +147,16 @@ const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'sta
 pub static ROOT: Section = Section {
     path: "the file",
     keys: &[
-        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out"),
-        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
+        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out; a change takes a restart"),
+        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C, and at listeners that a reload closes or changes"),
         optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
-        default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be"),
+        optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
+        default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be, and how many may be under way"),
         default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
         default("dns", Kind::Table(&DNS), "{}", "whom names are asked of"),
         default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
+        default("confine", Kind::Table(&CONFINE), "{}", "what `serve` denies itself"),
         required("listeners", Kind::Named(&LISTENER), "where requests come in"),
         optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
         required("targets", Kind::Named(&TARGET), "where requests go"),
@@ -164,7 +169,19 @@ pub static LOG: Section = Section {
     path: "log",
     keys: &[
         default("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), r#""info""#, "the least important messages that are still written"),
-        default("requests", Kind::Boolean, "false", "one line for each request"),
+        default("format", Kind::Word(&["text", "json"]), r#""text""#, "how lines are written: for people, or as a JSON object each"),
+        default("requests", Kind::Boolean, "false", "one line for each request, when its answer is over"),
+    ],
+};
+
+/// `[admin]`
+#[rustfmt::skip]
+pub static ADMIN: Section = Section {
+    path: "admin",
+    keys: &[
+        required("address", Kind::Text, "`127.0.0.1:9901`, or `unix:PATH` for a socket that only this user can connect to"),
+        optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; `localhost` if left out"),
+        default("ready", Kind::Word(&["attempts", "all"]), r#""attempts""#, "what `/readyz` asks of each credential: a first attempt, or a token"),
     ],
 };
 
@@ -177,6 +194,7 @@ pub static LIMITS: Section = Section {
         default("headers", Kind::Integer(8, 1000), "100", "headers of a request; 431 above it"),
         default("target", Kind::Size, r#""8KiB""#, "a request's path and query; 414 above it"),
         optional("body", Kind::Size, "a request's body; 413 above it; unlimited if left out, for bodies are streamed"),
+        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, to all targets together; 503 above it; unlimited if left out, but for the connections that they come on"),
     ],
 };
 
@@ -208,6 +226,18 @@ pub static SECRETS: Section = Section {
     ],
 };
 
+/// `[confine]`
+#[rustfmt::skip]
+pub static CONFINE: Section = Section {
+    path: "confine",
+    keys: &[
+        default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
+        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
+        default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
+    ],
+};
+
 /// `[listeners.NAME]`
 #[rustfmt::skip]
 pub static LISTENER: Section = Section {
@@ -230,9 +260,15 @@ pub static TARGET: Section = Section {
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
+        default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
+        default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
+        default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
-        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
+        default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
+        default("limits", Kind::Table(&TARGET_LIMITS), "{}", "how many requests it takes at once"),
+        optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
         default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
     ],
@@ -254,7 +290,21 @@ pub static VIA: Section = Section {
 pub static TARGET_TLS: Section = Section {
     path: "targets.NAME.tls",
     keys: &[
-        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else"),
+        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else; files are read again when they change"),
+        default("pin", Kind::Texts, "[]", "hashes of the public keys that the server may have, beside all else that is asked of its certificate: `sha256/` and base64; two of them make room for the next key"),
+        optional("certificate", Kind::Text, "a PEM file with the certificate that is shown to the server, and those between it and its authority; read again when it changes"),
+        optional("key", Kind::Secret, "the certificate's private key in PEM; read again when it changes"),
+    ],
+};
+
+/// `[targets.NAME.pool]`
+#[rustfmt::skip]
+pub static POOL: Section = Section {
+    path: "targets.NAME.pool",
+    keys: &[
+        default("idle", Kind::Duration, r#""30s""#, "how long a free connection is kept; most servers close theirs after 60 s, and one that announces less is believed"),
+        default("most-idle", Kind::Integer(0, 100_000), "256", "free connections that each worker keeps"),
+        default("age", Kind::Timeout, r#""5m""#, "how old a connection becomes before it carries no further request, so that a name that has moved is followed; each is spared up to a fifth of it"),
     ],
 };
 
@@ -268,6 +318,7 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
+        default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
         optional("total", Kind::Timeout, "from the head of the request to the last byte of the answer, which is broken off then; without end if left out"),
     ],
 };
@@ -280,7 +331,28 @@ pub static ROUTE_TIMEOUTS: Section = Section {
         optional("credential", Kind::Timeout, "as the target's, for this route"),
         optional("first-byte", Kind::Timeout, "as the target's, for this route"),
         optional("idle", Kind::Timeout, "as the target's, for this route"),
+        optional("stream", Kind::Timeout, "as the target's, for this route"),
         optional("total", Kind::Timeout, "as the target's, for this route"),
+    ],
+};
+
+/// `[targets.NAME.limits]`
+#[rustfmt::skip]
+pub static TARGET_LIMITS: Section = Section {
+    path: "targets.NAME.limits",
+    keys: &[
+        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, those included that wait for a token; 503 above it; unlimited if left out"),
+    ],
+};
+
+/// `[targets.NAME.rate]`
+#[rustfmt::skip]
+pub static RATE: Section = Section {
+    path: "targets.NAME.rate",
+    keys: &[
+        required("requests", Kind::Integer(1, 1_000_000), "so many requests …"),
+        default("per", Kind::Timeout, r#""1s""#, "… in so much time"),
+        optional("burst", Kind::Integer(1, 1_000_000), "how many may come at once after a silence; if left out, as many as `requests`"),
     ],
 };
 
@@ -323,6 +395,7 @@ pub static CREDENTIAL: &[&str] = &[
     "connect",
     "via",
     "timeouts",
+    "required",
 ];
 
 /// The section of a source.
@@ -352,6 +425,7 @@ pub static SELF_SIGNED: Section = Section {
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("sign", Kind::Word(&["ahead", "each-request"]), r#""ahead""#, "one token for all requests of its life, or a new one for each"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
     ],
 };
 
@@ -380,6 +454,7 @@ pub static EXCHANGE: Section = Section {
         default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
         optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
@@ -422,6 +497,7 @@ pub static LOGIN: Section = Section {
         default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
         optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
@@ -450,6 +526,7 @@ pub static STATIC: Section = Section {
         default("lifetime", Kind::Timeout, r#""1h""#, "how long one is used before a command is run again; a new file is noticed at once"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of that time"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
     ],
 };
 

@@ -134,6 +134,7 @@ struct OwnPatience {
     credential: Option<Duration>,
     first_byte: Option<Duration>,
     idle: Option<Duration>,
+    stream: Option<Duration>,
     total: Option<Duration>,
 }
 
@@ -144,6 +145,7 @@ impl OwnPatience {
             credential: given("credential"),
             first_byte: given("first-byte"),
             idle: given("idle"),
+            stream: given("stream"),
             total: given("total"),
         }
     }
@@ -156,6 +158,7 @@ impl OwnPatience {
             timeouts: Timeouts {
                 first_byte: self.first_byte.unwrap_or(usual.first_byte),
                 idle: self.idle.unwrap_or(usual.idle),
+                stream: self.stream.unwrap_or(usual.stream),
                 total: self.total.or(usual.total),
             },
         }

@@ -5,6 +5,8 @@ use http::{HeaderName, HeaderValue};
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, routes, targets, units};
 use crate::dial::via::Via;
+use crate::dial::{Endpoint, Protocol};
+use crate::limits::Limits;
 use crate::tls::Authority;
 use crate::upstream::Spread;
 
@@ -107,13 +109,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         line(out, &format!("spread = {}", quoted(spread)));
     }
     line(out, &format!("credential = {}", quoted(credential)));
-    let authorities: Vec<String> = endpoint
-        .verification
-        .authorities()
-        .iter()
-        .map(authority)
-        .collect();
-    line(out, &format!("tls.ca = [{}]", authorities.join(", ")));
+    show_terms(out, endpoint);
     if let Some(route) = read.routes.iter().find_map(|route| route.route.as_ref()) {
         let refused: Vec<String> = route
             .outgoing
@@ -133,6 +129,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         ("credential", patience.map(|it| it.credential)),
         ("first-byte", patience.map(|it| it.timeouts.first_byte)),
         ("idle", patience.map(|it| it.timeouts.idle)),
+        ("stream", patience.map(|it| it.timeouts.stream)),
         ("total", patience.and_then(|it| it.timeouts.total)),
     ];
     for (name, span) in timeouts {
@@ -142,6 +139,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             &format!("timeouts.{name} = {}", quoted(&units::show_duration(span))),
         );
     }
+    show_limits(out, &target.limits);
     line(out, "routes = [");
     for route in &read.routes {
         let strips = route.route.as_ref().is_some_and(|it| it.outgoing.strip > 0);
@@ -164,6 +162,18 @@ fn shown_via(via: &Via) -> String {
     }
 }
 
+fn show_limits(out: &mut String, limits: &Limits) {
+    if let Some(requests) = &limits.requests {
+        line(out, &format!("limits.requests = {}", requests.limit()));
+    }
+    if let Some(rate) = &limits.rate {
+        let per = quoted(&units::show_duration(rate.per));
+        line(out, &format!("rate.requests = {}", rate.requests));
+        line(out, &format!("rate.per = {per}"));
+        line(out, &format!("rate.burst = {}", rate.burst));
+    }
+}
+
 /// What is removed and set. Values stay unsaid here, too.
 fn show_changes(
     out: &mut String,
@@ -180,13 +190,30 @@ fn show_changes(
     }
 }
 
-fn authority(authority: &Authority) -> String {
-    match authority {
+/// What is spoken to the target, and how both sides show who they are.
+fn show_terms(out: &mut String, endpoint: &Endpoint) {
+    let tls = endpoint.verification.asks_for();
+    let authority = |authority: &Authority| match authority {
         Authority::System => quoted("system"),
-        Authority::Certificates(certificates) => {
-            quoted(&format!("<{} from a file>", certificates.len()))
-        }
+        Authority::File(path) => quoted(&path.display().to_string()),
+    };
+    let authorities: Vec<String> = tls.authorities.iter().map(authority).collect();
+    line(out, &format!("tls.ca = [{}]", authorities.join(", ")));
+    if !tls.pins.is_empty() {
+        let pins: Vec<String> = tls.pins.iter().map(|it| quoted(&it.to_string())).collect();
+        line(out, &format!("tls.pin = [{}]", pins.join(", ")));
     }
+    if let Some(identity) = &tls.identity {
+        let path = quoted(&identity.certificate.display().to_string());
+        line(out, &format!("tls.certificate = {path}"));
+        line(out, &format!("tls.key = {}", identity.key));
+    }
+    let protocol = match endpoint.protocol {
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+        Protocol::Auto => "auto",
+    };
+    line(out, &format!("protocol = {}", quoted(protocol)));
 }
 
 fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> String {

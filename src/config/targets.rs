@@ -4,18 +4,18 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::connections::{address, authorities, via};
+use super::connections::{address, verification, via};
 use super::headers::{Changes, changes, note_doubled};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
-use crate::dial::Endpoint;
+use crate::dial::{Endpoint, Keep, Protocol};
+use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Patience, Target};
 use crate::respond;
-use crate::tls::Verification;
 use crate::upstream::{Spread, Timeouts};
 use crate::url::Url;
 
@@ -122,6 +122,7 @@ fn read_one(
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
     let (patience, spread) = (patience(&reader), spread(&reader));
+    let limits = limits(&reader);
     let prepare = prepare(
         &reader,
         &locations[0],
@@ -135,6 +136,7 @@ fn read_one(
             name: name.value.clone(),
             endpoints,
             spread,
+            limits,
             respond: respond::Config { remove, set },
         }
     });
@@ -290,14 +292,16 @@ fn endpoints(
     let (connect_timeout, tls_timeout) = reader.table("timeouts", |it| {
         (it.duration("connect").value, it.duration("tls").value)
     })?;
-    let authorities = authorities(reader, context);
+    let verification = verification(reader, context);
+    let keep = keep(reader);
+    let protocol = spoken(reader);
     let via = via(reader, context).ok();
     if reader.has("connect") && connect.is_none() {
         return None;
     }
     let connect = connect.map(|given| given.value);
     let via = via?;
-    let verification = Arc::new(Verification::new(authorities?));
+    let (verification, keep, protocol) = (verification?, keep?, protocol?);
     let endpoint = |location: &Url| {
         Arc::new(Endpoint {
             host: location.host.clone(),
@@ -307,11 +311,35 @@ fn endpoints(
             connect,
             via: via.clone(),
             verification: Arc::clone(&verification),
+            protocol,
+            keep,
             connect_timeout,
             tls_timeout,
         })
     };
     Some(locations.iter().map(endpoint).collect())
+}
+
+/// What is spoken. HTTP/1.1 unless something else is asked for: it costs less for answers of the
+/// usual size, and a lost packet holds up one request.
+fn spoken(reader: &Reader<'_>) -> Option<Protocol> {
+    Some(match reader.word("protocol")?.value.as_str() {
+        "http2" => Protocol::Http2,
+        "auto" => Protocol::Auto,
+        _ => Protocol::Http1,
+    })
+}
+
+fn keep(reader: &Reader<'_>) -> Option<Keep> {
+    let title_case = reader.word("header-case")?.value == "title";
+    reader.table("pool", |it| {
+        Some(Keep {
+            idle: it.duration("idle").value,
+            most_idle: it.integer("most-idle")?.value as usize,
+            age: it.duration("age").value,
+            title_case,
+        })
+    })?
 }
 
 fn patience(reader: &Reader<'_>) -> Option<Patience> {
@@ -320,6 +348,7 @@ fn patience(reader: &Reader<'_>) -> Option<Patience> {
         timeouts: Timeouts {
             first_byte: it.duration("first-byte").value,
             idle: it.duration("idle").value,
+            stream: it.duration("stream").value,
             total: it.duration_if_any("total").map(|given| given.value),
         },
     })
@@ -330,6 +359,25 @@ fn spread(reader: &Reader<'_>) -> Option<Spread> {
         "first" => Spread::First,
         _ => Spread::RoundRobin,
     })
+}
+
+/// `limits.requests` of a target, or of the whole.
+pub(super) fn requests(reader: &Reader<'_>) -> Option<Arc<InFlight>> {
+    let given = reader.table("limits", |it| it.integer("requests"));
+    let limit = given.flatten()?.value as usize;
+    Some(Arc::new(InFlight::new(limit)))
+}
+
+fn limits(reader: &Reader<'_>) -> Limits {
+    let rate = reader.table("rate", |it| {
+        let (requests, per) = (it.integer("requests")?.value, it.duration("per").value);
+        let burst = it.integer("burst").map_or(requests, |given| given.value);
+        Some(Arc::new(Rate::new(requests, per, burst)))
+    });
+    Limits {
+        requests: requests(reader),
+        rate: rate.flatten(),
+    }
 }
 
 fn prepare(
@@ -343,6 +391,7 @@ fn prepare(
     note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);
+    let upgrades = reader.parsed_texts("upgrades", protocol);
     Some(outgoing::Config {
         host: location.authority.clone(),
         base: location.target.path().trim_end_matches('/').to_owned(),
@@ -357,6 +406,26 @@ fn prepare(
             "pass" => ClientAuthorization::Pass,
             _ => ClientAuthorization::Replace,
         },
+        upgrades: upgrades.into_iter().map(|given| given.value).collect(),
         pseudonym: pseudonym.clone(),
     })
+}
+
+/// A protocol that bytes are passed on for, unseen. Another HTTP would bring requests that nobody
+/// has read, TLS what nobody can.
+fn protocol(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let family = name.split('/').next().unwrap_or_default();
+    if ["h2c", "h2", "http", "tls"].contains(&family) {
+        return Err(format!(
+            "`{text}` is never passed on: requests inside it would be seen by nobody, and go out without a credential"
+        ));
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!(
+            "`{text}` is not the name of a protocol, such as `websocket`"
+        ));
+    }
+    Ok(name)
 }

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 const HEAD: usize = 8 * 1024;
 
 /// A parent proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
     /// Its name or address, without brackets.
     pub host: String,
@@ -58,16 +58,12 @@ impl Login {
     }
 }
 
+impl Eq for Login {}
+
 impl PartialEq for Login {
     /// Both sides come from the configuration, and nobody is there to measure how long it takes.
     fn eq(&self, other: &Self) -> bool {
         self.value.expose() == other.value.expose()
-    }
-}
-
-impl PartialEq for Via {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.host, self.port, &self.login) == (&other.host, other.port, &other.login)
     }
 }
 

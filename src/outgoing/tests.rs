@@ -16,6 +16,7 @@ fn config() -> Config {
         )],
         placement: Some(header::AUTHORIZATION),
         client_authorization: ClientAuthorization::Replace,
+        upgrades: vec!["websocket".into()],
         pseudonym: Pseudonym::draw(),
     }
 }

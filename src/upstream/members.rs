@@ -2,14 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::UpstreamError;
 use super::health::Health;
 use super::pool::{Lease, Pool};
 use crate::body::Lease as _;
-use crate::dial::resolver::Resolver;
-use crate::dial::{DialError, Endpoint};
+use crate::dial::DialError;
 
 /// Which of several members requests go to, as long as all of them are well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,33 +32,28 @@ pub(super) struct Members {
 #[derive(Debug)]
 pub(super) struct Member {
     pool: Rc<Pool>,
-    pub(super) health: Health,
-}
-
-/// What a request needs of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// A connection.
-    Any,
-    /// One that nobody has used.
-    Fresh,
+    health: Health,
 }
 
 impl Members {
-    /// The members without connections.
-    pub(super) fn new(endpoints: &[Arc<Endpoint>], spread: Spread, resolver: &Resolver) -> Self {
-        let member = |endpoint: &Arc<Endpoint>| {
-            let authority = String::from_utf8_lossy(endpoint.authority.as_bytes());
+    /// The members, by their pools.
+    pub(super) fn new(pools: Vec<Rc<Pool>>, spread: Spread) -> Self {
+        let member = |pool: Rc<Pool>| {
             Rc::new(Member {
-                health: Health::new(authority.into_owned()),
-                pool: Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone())),
+                health: Health::new(pool.name()),
+                pool,
             })
         };
         Self {
-            all: endpoints.iter().map(member).collect(),
+            all: pools.into_iter().map(member).collect(),
             spread,
             next: Cell::new(0),
         }
+    }
+
+    /// Their pools.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        self.all.iter().map(|member| &member.pool)
     }
 
     /// Drops connections that have been idle for too long.
@@ -70,16 +63,16 @@ impl Members {
 
     /// A connection to the member whose turn it is, or to the next one that can be connected to.
     /// Nothing has been sent to those that cannot. None is refused without having tried all.
-    pub(super) async fn lease(&self, wanted: Wanted) -> Result<(Lease, &Member), UpstreamError> {
+    pub(super) async fn lease(&self) -> Result<(Lease, &Member), UpstreamError> {
         if let [only] = self.all.as_slice() {
-            return Ok((only.obtain(wanted).await?, only));
+            return Ok((only.pool.lease().await?, only));
         }
         self.try_those_due();
         let mut tried = Vec::new();
         let mut last = None;
         while let Some(index) = self.choose(&tried) {
             let member = &self.all[index];
-            match member.obtain(wanted).await {
+            match member.pool.lease().await {
                 Ok(lease) => {
                     member.health.connected();
                     return Ok((lease, member));
@@ -136,10 +129,17 @@ impl Members {
 }
 
 impl Member {
-    async fn obtain(&self, wanted: Wanted) -> Result<Lease, UpstreamError> {
-        match wanted {
-            Wanted::Any => self.pool.lease().await,
-            Wanted::Fresh => self.pool.open().await,
+    /// Notes that it has answered a request.
+    pub(super) fn answered(&self) {
+        self.health.answered();
+    }
+
+    /// Notes what came of a request.
+    pub(super) fn note<T>(&self, outcome: &Result<T, UpstreamError>) {
+        match outcome {
+            Ok(_) => self.answered(),
+            Err(error @ UpstreamError::Reset(_)) => self.health.hung_up(error),
+            Err(_) => {}
         }
     }
 }

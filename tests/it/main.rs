@@ -15,12 +15,17 @@ mod deadlines;
 mod dns;
 mod headers;
 mod hostile;
+mod http2;
+mod identity;
+mod limits;
 mod members;
+mod mixup;
 mod race;
 mod refusals;
 mod reuse;
 mod routing;
 mod tokens;
+mod upgrades;
 mod vendor;
 mod verification;
 mod via;
@@ -29,9 +34,14 @@ mod via;
 mod config;
 
 // The program.
+mod admin;
+mod blocked_log;
 mod cli;
+mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 use crate::support::caller::PATIENCE;
-use crate::support::upstream::{Conversation, Identity};
+use crate::support::upstream::{Conversation, Trusted};
 use crate::support::{Folder, Process, Proxy, Upstream, get, send};
 
 /// Answers with its own name.
@@ -103,7 +103,7 @@ fn the_first_member_serves_alone_if_it_is_to_and_the_others_stand_in_for_it() {
 fn a_member_that_is_down_fails_no_request_and_serves_again_when_it_is_back() {
     let two = member(free(6), "two");
     for spread in ["first", "round-robin"] {
-        let one = Identity::new(free(5));
+        let one = Trusted::new(free(5));
         let authorities = [one.ca_pem.as_str(), &two.ca_pem];
         let extra = format!("spread = \"{spread}\"");
         let (folder, text) = configuration(&[one.address, two.address], &authorities, &extra);
@@ -118,7 +118,7 @@ fn a_member_that_is_down_fails_no_request_and_serves_again_when_it_is_back() {
 
 #[test]
 fn when_all_are_down_each_request_still_tries_them() {
-    let (one, two) = (free(7), Identity::new(free(8)));
+    let (one, two) = (free(7), Trusted::new(free(8)));
     let (folder, text) = configuration(&[one, two.address], &[&two.ca_pem], "");
     let proxy = Proxy::start(&folder, &text);
     for _ in 0..5 {
@@ -163,7 +163,7 @@ fn a_member_that_hangs_up_on_requests_is_left_alone() {
 
 #[test]
 fn the_log_tells_once_that_a_member_is_down_and_once_that_it_is_back() {
-    let (one, two) = (Identity::new(free(11)), member(free(12), "two"));
+    let (one, two) = (Trusted::new(free(11)), member(free(12), "two"));
     let authorities = [one.ca_pem.as_str(), &two.ca_pem];
     let (folder, text) = configuration(&[one.address, two.address], &authorities, "");
     folder.write("proxy.toml", text);

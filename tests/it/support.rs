@@ -7,12 +7,13 @@
 pub mod caller;
 pub mod dns;
 pub mod folder;
+pub mod http2;
 pub mod process;
 pub mod proxy;
 pub mod upstream;
 
-pub use caller::{Caller, get, send};
+pub use caller::{Answer, Caller, get, send};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Proxy, acme, proxy_to};
-pub use upstream::Upstream;
+pub use upstream::{Upstream, client_certificate};

@@ -1,12 +1,11 @@
 //! The sources that a credential is written out as, or expanded into.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
 use super::claims::object;
-use super::secrets;
+use super::{identity, secrets};
 use crate::config::keys::{EXCHANGE, LOGIN, SELF_SIGNED, STATIC, Section};
 use crate::config::problem::Severity;
 use crate::config::read::{Given, Reader};
@@ -24,7 +23,6 @@ use crate::credential::step::{Authorization, Encoding, Step};
 use crate::credential::template::{Blank, Template};
 use crate::credential::{Config, Source};
 use crate::jws::Algorithm;
-use crate::tls::Verification;
 use crate::url::Url;
 
 /// Reads a source's table.
@@ -73,12 +71,16 @@ pub(super) fn read(
         && reader
             .word("sign")
             .is_some_and(|given| given.value == "each-request");
+    let source = source?;
     Some(Config {
         name: name.to_owned(),
-        source: source?,
+        with: None,
+        identity: identity::of(path, node, context.modes),
+        source,
         placement: placement?,
         renew_at: renew_at?.value,
         each_request,
+        required: reader.boolean("required"),
     })
 }
 
@@ -252,7 +254,7 @@ fn urls(reader: &Reader<'_>) -> Option<Urls> {
 }
 
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
-    let authorities = connections::authorities(reader, context);
+    let verification = connections::verification(reader, context);
     let connect = reader.parsed("connect", |text| connections::address(text, 443));
     if connect.is_some() && reader.texts("url").len() > 1 {
         let message = format!(
@@ -270,7 +272,7 @@ fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
         return None;
     }
     Some(Line {
-        verification: Arc::new(Verification::new(authorities?)),
+        verification: verification?,
         connect: connect.map(|given| given.value),
         via: via.ok()?,
         connect_timeout: timeouts[0],

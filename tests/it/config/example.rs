@@ -16,16 +16,18 @@ use serde_json::json;
 
 use super::parse;
 use crate::cli;
-use crate::support::Folder;
+use crate::support::{self, Folder};
 
 /// The declared tables, each with the ways to it; `*` is any name, or any place in a list.
 const PLACES: &[(&Section, &[&str])] = &[
     (&keys::ROOT, &[""]),
     (&keys::LOG, &["log"]),
+    (&keys::ADMIN, &["admin"]),
     (&keys::LIMITS, &["limits"]),
     (&keys::CLIENT_TIMEOUTS, &["timeouts"]),
     (&keys::DNS, &["dns"]),
     (&keys::SECRETS, &["secrets"]),
+    (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
@@ -41,7 +43,10 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
-    (&keys::TARGET_TLS, &["credentials.*.cylance.tls"]),
+    (
+        &keys::TARGET_TLS,
+        &["credentials.*.cylance.tls", "targets.*.tls"],
+    ),
     (
         &keys::REFERENCE,
         &[
@@ -52,7 +57,10 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::TARGET, &["targets.*"]),
     (&keys::TARGET_TLS, &["targets.*.tls"]),
+    (&keys::POOL, &["targets.*.pool"]),
     (&keys::TARGET_TIMEOUTS, &["targets.*.timeouts"]),
+    (&keys::TARGET_LIMITS, &["targets.*.limits"]),
+    (&keys::RATE, &["targets.*.rate"]),
     (&keys::HEADERS, &["targets.*.headers"]),
     (&keys::HEADERS, &["targets.*.response-headers"]),
     (&keys::VIA, &["targets.*.via"]),
@@ -223,6 +231,9 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    let (certificate, key) = support::client_certificate(&authority);
+    folder.write("secrets/client-certificate.pem", certificate);
+    folder.write("secrets/client-key.pem", key);
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/mgt-cid", "43\n");
     folder

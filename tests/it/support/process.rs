@@ -27,10 +27,17 @@ impl Process {
 
     /// The same with more in its environment.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
             .args(arguments)
             .envs(environment.iter().copied())
-            .current_dir(folder)
+            .current_dir(folder);
+        Self::spawn(command)
+    }
+
+    /// Starts the program the way that this command does.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

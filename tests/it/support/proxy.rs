@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign::admin::Address;
+use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
 use countersign::config;
 use countersign::credential::Credential;
 use countersign::secret::store::Store;
+use countersign::secret::trail::Trail;
 
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
@@ -37,11 +40,56 @@ impl Proxy {
         }
     }
 
+    /// Starts the folder's `proxy.toml`, and follows what becomes of it.
+    pub fn following(folder: &Folder) -> Self {
+        let (path, trail) = (folder.path().join("proxy.toml"), Trail::default());
+        let loaded = config::load(&path, &Store::Noted(trail.clone()))
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let origin = config::origin(path, trail);
+        let running = app::follow(loaded.config, origin, Clock::system()).expect("it starts");
+        let address = running.listeners()[0].1;
+        Self {
+            running: Some(running),
+            address,
+        }
+    }
+
+    /// Starts a configuration that no file could say.
+    pub fn start_config(config: app::Config) -> Self {
+        let running = app::start(config, Clock::system()).expect("it starts");
+        let address = running.listeners()[0].1;
+        Self {
+            running: Some(running),
+            address,
+        }
+    }
+
+    /// Has the configuration read again.
+    pub fn reload(&self) -> Result<Report, Arc<ReloadError>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let reload = self.running().reload();
+        runtime.expect("a runtime").block_on(reload.reload())
+    }
+
+    /// What runs.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("running")
+    }
+
     /// The credential of that name, for a test that has to know when its next attempt is due.
     pub fn credential(&self, name: &str) -> Arc<Credential> {
         let plan = self.running.as_ref().expect("running").plan();
         let found = plan.credentials.iter().find(|it| it.name() == name);
         Arc::clone(found.expect("a credential"))
+    }
+
+    /// The address of the admin pages.
+    pub fn admin(&self) -> SocketAddr {
+        let running = self.running.as_ref().expect("running");
+        match running.admin() {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("no port for admin pages, but {other:?}"),
+        }
     }
 
     /// The address of the listener of that name.

@@ -5,10 +5,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use countersign::emulator::Authority;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::caller::PATIENCE;
 
@@ -33,6 +38,36 @@ pub struct Conversation {
     pub number: usize,
 }
 
+/// A certificate for a client, and its key, both in PEM.
+pub fn client_certificate(authority: &Authority) -> (String, String) {
+    let made = authority.client_certificate("the proxy");
+    let (certificate, key) = made.expect("a certificate");
+    (
+        pem("CERTIFICATE", &certificate),
+        pem("PRIVATE KEY", key.secret_der()),
+    )
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|it| std::str::from_utf8(it).expect("ASCII"))
+        .collect();
+    let body = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+/// What an upstream asks of TLS, beside its certificate.
+#[derive(Default)]
+pub struct Terms {
+    /// What it speaks, as the handshake names it; it says nothing about that if this is empty.
+    pub speaks: Vec<&'static [u8]>,
+    /// Who vouches for its callers, which then must show a certificate.
+    pub client_ca: Option<Authority>,
+}
+
 impl Upstream {
     /// Answers every request with the same bytes.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
@@ -54,7 +89,7 @@ impl Upstream {
 
     /// Holds every connection's conversation as `hold` does, on a thread of its own.
     pub fn with(hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
-        Self::at(([127, 0, 0, 1], 0).into(), hold)
+        Self::on(&Terms::default(), hold)
     }
 
     /// The same at a certain address.
@@ -62,7 +97,17 @@ impl Upstream {
         address: SocketAddr,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        Identity::new(address).start(hold)
+        Trusted::new(address).start(hold)
+    }
+
+    /// The same on other terms.
+    pub fn on(terms: &Terms, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+        let authority = Authority::new().expect("an authority");
+        let (certificate, key) = authority
+            .server_certificate(vec![NAME.to_owned()])
+            .expect("a certificate");
+        let config = server(terms, vec![certificate], key);
+        Self::serve(anywhere(), authority.pem(), config, hold)
     }
 
     /// The same with another certificate.
@@ -72,24 +117,16 @@ impl Upstream {
         key: PrivateKeyDer<'static>,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        Self::serve(listener, ca_pem, chain, key, hold)
+        let config = server(&Terms::default(), chain, key);
+        Self::serve(anywhere(), ca_pem, config, hold)
     }
 
     fn serve(
         listener: TcpListener,
         ca_pem: String,
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        config: ServerConfig,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key fits the certificate");
         let upstream = Self {
             address: listener.local_addr().expect("an address"),
             ca_pem,
@@ -146,7 +183,7 @@ impl Upstream {
 }
 
 /// A server that is trusted before it is there.
-pub struct Identity {
+pub struct Trusted {
     /// Where it will be.
     pub address: SocketAddr,
     /// Who vouches for it.
@@ -155,7 +192,7 @@ pub struct Identity {
     key: PrivateKeyDer<'static>,
 }
 
-impl Identity {
+impl Trusted {
     /// One for the usual name and the address.
     pub fn new(address: SocketAddr) -> Self {
         let authority = Authority::new().expect("an authority");
@@ -172,14 +209,42 @@ impl Identity {
     /// Starts the server.
     pub fn start(self, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Upstream {
         let listener = TcpListener::bind(self.address).expect("a free port");
-        Upstream::serve(
-            listener,
-            self.ca_pem,
-            vec![self.certificate],
-            self.key,
-            hold,
-        )
+        let config = server(&Terms::default(), vec![self.certificate], self.key);
+        Upstream::serve(listener, self.ca_pem, config, hold)
     }
+}
+
+fn anywhere() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a free port")
+}
+
+/// The server's side of a handshake.
+pub fn server(
+    terms: &Terms,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3");
+    let builder = match &terms.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            let pem = authority.pem();
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+            roots.add(certificate).expect("an authority");
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a verifier"))
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .expect("the key fits the certificate");
+    config.alpn_protocols = terms.speaks.iter().map(|it| it.to_vec()).collect();
+    config
 }
 
 impl Conversation {
@@ -222,9 +287,34 @@ impl Conversation {
             .push(bytes.to_vec());
     }
 
+    /// Waits for a further request, as long as that; gives whether one came.
+    pub fn waits(&mut self, patience: Duration) -> bool {
+        let socket = &self.stream.sock;
+        // A socket takes no timeout of zero.
+        let patience = patience.max(Duration::from_micros(1));
+        socket.set_read_timeout(Some(patience)).expect("a timeout");
+        let came = || socket.peek(&mut [0]).is_ok_and(|size| size > 0);
+        let waited = came();
+        // Where threads wait long for their turn, it may have come after the time.
+        socket.set_nonblocking(true).expect("a socket");
+        let came = waited || came();
+        socket.set_nonblocking(false).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        came
+    }
+
     /// Reads as many bytes.
     pub fn read_exact(&mut self, bytes: &mut [u8]) -> bool {
         self.stream.read_exact(bytes).is_ok()
+    }
+
+    /// Whether anything comes within so long.
+    pub fn comes_within(&mut self, patience: Duration) -> bool {
+        let set = |stream: &TcpStream, it| stream.set_read_timeout(Some(it)).expect("a timeout");
+        set(&self.stream.sock, patience);
+        let came = self.stream.read(&mut [0]).is_ok_and(|read| read > 0);
+        set(&self.stream.sock, PATIENCE);
+        came
     }
 
     fn byte(&mut self) -> Option<u8> {
