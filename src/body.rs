@@ -337,6 +337,9 @@ pub enum AnswerFault {
     /// The upstream went silent.
     #[error("no byte of the answer came for {0:?}")]
     TooSlow(Duration),
+    /// The whole exchange took too long.
+    #[error("the answer was not whole in all the time that the request had")]
+    OverTime,
 }
 
 /// What holds the upstream's connection while the body of an answer is read from it.
@@ -351,6 +354,8 @@ pub struct ResponseBody<L> {
     content: Content<L>,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The end of all its time, if it has one.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -375,6 +380,7 @@ impl<L: Lease> ResponseBody<L> {
             content: Content::Own(Some(bytes)),
             idle: Duration::ZERO,
             timer: None,
+            end: None,
         }
     }
 
@@ -402,6 +408,7 @@ impl<L: Lease> ResponseBody<L> {
             },
             idle,
             timer: None,
+            end: None,
         }
     }
 
@@ -412,6 +419,13 @@ impl<L: Lease> ResponseBody<L> {
         {
             *hidden = Some((what.clone(), hide));
         }
+    }
+
+    /// The same, broken off at a certain time however much of it there is.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        self.end = Some(Box::pin(tokio::time::sleep_until(end)));
+        self
     }
 }
 
@@ -427,6 +441,7 @@ impl<L: Lease> Body for ResponseBody<L> {
             content,
             idle,
             timer,
+            end,
         } = &mut *self;
         let (incoming, lease, kept_back, hidden) = match content {
             Content::Own(bytes) => {
@@ -440,6 +455,11 @@ impl<L: Lease> Body for ResponseBody<L> {
                 hidden,
             } => (incoming, lease, kept_back, hidden),
         };
+        if let Some(end) = end
+            && end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(AnswerFault::OverTime)));
+        }
         let mut frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {

@@ -106,7 +106,7 @@ impl Snapshot {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
             let kept_back = target.respond.kept_back().into();
-            Upstream::new(pools.collect(), target.timeouts, kept_back)
+            Upstream::new(pools.collect(), target.spread, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
@@ -239,8 +239,7 @@ impl Gateway {
         let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
-        let target = &snapshot.plan.targets[route.target];
-        Ok(finish(sent, caller, target, busy, passage))
+        Ok(finish(sent, caller, route, busy, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -291,20 +290,21 @@ async fn forward(
     passage: &mut Passage,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
+    let deadlines = route.patience.timeouts.begin();
     let exchange = Exchange::begin(target, route, &request);
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
-        let sent = upstream.send(outgoing.as_it_is()).await?;
+        let sent = upstream.send(outgoing.as_it_is(), &deadlines).await?;
         return Ok(exchange.finish(sent, None, passage.counts()));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
-    let patience = target.credential_timeout;
+    let patience = deadlines.within(route.patience.credential);
     let authorized = credential.place(outgoing, view, patience).await?;
     passage.wears(credential);
     // None if it is the caller's own.
     let mut ours = authorized.credential().cloned();
-    let mut sent = upstream.send(authorized).await?;
+    let mut sent = upstream.send(authorized, &deadlines).await?;
     if ours.is_some()
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
@@ -315,7 +315,7 @@ async fn forward(
         passage.counts().replayed.up();
         passage.wears(credential);
         ours = again.credential().cloned();
-        sent = upstream.send(again).await?;
+        sent = upstream.send(again, &deadlines).await?;
         credential.hear(&trial, sent.answer.status());
     }
     if ours.is_some() && sent.answer.status() == StatusCode::UNAUTHORIZED {
@@ -328,14 +328,14 @@ async fn forward(
 fn finish(
     sent: Sent,
     caller: OnUpgrade,
-    target: &Target,
+    route: &Route,
     busy: &Busy,
     passage: &mut Passage,
 ) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
-            let idle = target.timeouts.stream;
+            let idle = route.patience.timeouts.stream;
             let held = (busy.clone(), passage.leave());
             upgrade::switch(sent.answer, caller, protocol, idle, held)
         }

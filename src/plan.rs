@@ -11,7 +11,7 @@ use crate::listener::Address;
 use crate::listener::admission::Caller;
 use crate::listener::bind::SocketFile;
 use crate::router::Table;
-use crate::upstream::Timeouts;
+use crate::upstream::{Spread, Timeouts};
 use crate::{body, listener, normalize, outgoing, respond};
 
 /// What serves requests.
@@ -69,6 +69,17 @@ pub struct Route {
     pub callers: Vec<Caller>,
     /// What is done to the request.
     pub outgoing: outgoing::Config,
+    /// How long it may take.
+    pub patience: Patience,
+}
+
+/// How long a request may take once it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it waits for a token.
+    pub credential: Duration,
+    /// How slow the target may be.
+    pub timeouts: Timeouts,
 }
 
 /// A target.
@@ -78,10 +89,8 @@ pub struct Target {
     pub name: String,
     /// Where it is: one place, or the members of a cluster.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// How slow it may be.
-    pub timeouts: Timeouts,
-    /// How long a request waits for a token.
-    pub credential_timeout: Duration,
+    /// Which of several members requests go to.
+    pub spread: Spread,
     /// How many requests it takes.
     pub limits: Limits,
     /// What is done to its answers.

@@ -429,6 +429,9 @@ impl From<UpstreamError> for Refused {
                 proxy_error: Some("connection_timeout"),
                 ..late("the target does not finish the TLS handshake in time")
             },
+            UpstreamError::OverTime(_) => {
+                late("the target did not answer in all the time that a request has")
+            }
             UpstreamError::TooSlow(_) => late("the target did not answer in time"),
             UpstreamError::Reset(_) => bad(
                 "upstream-reset",

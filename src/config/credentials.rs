@@ -13,7 +13,7 @@ use crate::outgoing::Place;
 
 mod claims;
 mod identity;
-mod secrets;
+pub(super) mod secrets;
 mod sources;
 
 /// A credential as it was read.

@@ -83,6 +83,8 @@ pub enum Kind {
     Free,
     /// Anything at all.
     Any,
+    /// A string, or a table with keys of its own that says more.
+    TextOrTable(&'static Section),
     /// A table with keys of its own.
     Table(&'static Section),
     /// A list of tables with keys of their own.
@@ -96,6 +98,7 @@ impl Kind {
     #[must_use]
     pub fn wanted(&self) -> &'static str {
         match self {
+            Self::TextOrTable(_) => "text in quotes, or a table",
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
@@ -279,12 +282,13 @@ pub static CERTIFICATE: Section = Section {
 pub static TARGET: Section = Section {
     path: "targets.NAME",
     keys: &[
-        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset"),
+        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, see `spread`; often given by the preset"),
+        default("spread", Kind::Word(&["round-robin", "first"]), r#""round-robin""#, "which of several URLs requests go to: each in its turn, or the first while it can be connected to; one that cannot is left alone for a while"),
         optional("credential", Kind::Text, "which credential goes on requests: a name, or `none`; if left out, the target's own name"),
         optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
         default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
         default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
@@ -297,6 +301,17 @@ pub static TARGET: Section = Section {
         optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
         default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
+    ],
+};
+
+/// `via` of a target or a credential.
+#[rustfmt::skip]
+pub static VIA: Section = Section {
+    path: "targets.NAME.via",
+    keys: &[
+        required("url", Kind::Text, "the proxy: `http://proxy.corp.example:3128`"),
+        optional("user", Kind::Identifier, "who we are to it (Basic)"),
+        optional("password", Kind::Secret, "the user's password; read at the start"),
     ],
 };
 
@@ -334,6 +349,20 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
         default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
+        optional("total", Kind::Timeout, "from the head of the request to the last byte of the answer, which is broken off then; without end if left out"),
+    ],
+};
+
+/// `timeouts` of a route.
+#[rustfmt::skip]
+pub static ROUTE_TIMEOUTS: Section = Section {
+    path: "targets.NAME.routes.timeouts",
+    keys: &[
+        optional("credential", Kind::Timeout, "as the target's, for this route"),
+        optional("first-byte", Kind::Timeout, "as the target's, for this route"),
+        optional("idle", Kind::Timeout, "as the target's, for this route"),
+        optional("stream", Kind::Timeout, "as the target's, for this route"),
+        optional("total", Kind::Timeout, "as the target's, for this route"),
     ],
 };
 
@@ -380,6 +409,7 @@ pub static ROUTE: Section = Section {
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
         optional("callers", Kind::Texts, "only for callers with one of these names in their certificates: DNS names, `*.suffix`, URIs; others get 403; needs a listener with `tls.client-ca`"),
+        default("timeouts", Kind::Table(&ROUTE_TIMEOUTS), "{}", "how slow the target may be on this route, where that is not as the target's `timeouts` say"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };
@@ -458,7 +488,7 @@ pub static EXCHANGE: Section = Section {
         default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
         optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
@@ -501,7 +531,7 @@ pub static LOGIN: Section = Section {
         default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
     ],
 };
@@ -538,7 +568,7 @@ pub static CALL_TIMEOUTS: Section = Section {
     keys: &[
         default("connect", Kind::Timeout, r#""5s""#, "to look up the name and open a connection"),
         default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
-        default("total", Kind::Timeout, r#""5s""#, "for everything, to the last byte of the answer"),
+        default("total", Kind::Timeout, r#""5s""#, "for everything at one URL, to the last byte of the answer"),
     ],
 };
 

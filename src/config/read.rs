@@ -341,12 +341,19 @@ impl<'a> Reader<'a> {
     /// A duration. The key must have a default.
     #[must_use]
     pub fn duration(&self, name: &str) -> Given<Duration> {
+        let given = self.duration_if_any(name);
+        given.expect("the duration has a default")
+    }
+
+    /// A duration that may be left out.
+    #[must_use]
+    pub fn duration_if_any(&self, name: &str) -> Option<Given<Duration>> {
         let may_be_zero = !matches!(self.key(name).kind, Kind::Timeout);
         let parse = |text: &str| match units::duration(text) {
             Ok(Duration::ZERO) if !may_be_zero => Err(format!("`{text}` leaves no time at all")),
             other => other,
         };
-        self.parsed(name, parse).expect("durations have defaults")
+        self.parsed(name, parse)
     }
 
     /// A size in bytes.
@@ -434,7 +441,7 @@ impl<'a> Reader<'a> {
 
     /// Calls `read` with a reader for the table under the key.
     pub fn table<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> Option<T> {
-        let Kind::Table(section) = self.key(name).kind else {
+        let (Kind::Table(section) | Kind::TextOrTable(section)) = self.key(name).kind else {
             unreachable!("`{name}` is not declared as a table")
         };
         let node = self.node(name)?;
@@ -575,6 +582,7 @@ fn fits(kind: &Kind, value: &Value) -> bool {
         Kind::Integers(..) => matches!(value, Value::Integer(_) | Value::List(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
+        Kind::TextOrTable(_) => matches!(value, Value::Text(_) | Value::Table(_)),
         Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {
             matches!(value, Value::Table(_))
         }

@@ -21,7 +21,7 @@ pub(super) fn key(
 }
 
 /// A secret that is text.
-pub(super) fn text(
+pub(in crate::config) fn text(
     reader: &Reader<'_>,
     name: &str,
     context: &Context<'_>,

@@ -22,7 +22,6 @@ use crate::credential::self_signed::{Keys, SelfSigned};
 use crate::credential::step::{Authorization, Encoding, Step};
 use crate::credential::template::{Blank, Template};
 use crate::credential::{Config, Source};
-use crate::dial::via::Via;
 use crate::jws::Algorithm;
 use crate::outgoing::Place;
 use crate::secret::kept::Kept;
@@ -312,14 +311,14 @@ fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
     let timeouts = reader.table("timeouts", |it| {
         ["connect", "tls", "total"].map(|name| it.duration(name).value)
     })?;
-    let via = reader.parsed("via", Via::parse);
-    if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
+    let via = connections::via(reader, context);
+    if reader.has("connect") && connect.is_none() {
         return None;
     }
     Some(Line {
         verification: verification?,
         connect: connect.map(|given| given.value),
-        via: via.map(|given| given.value),
+        via: via.ok()?,
         connect_timeout: timeouts[0],
         tls_timeout: timeouts[1],
         total: timeouts[2],

@@ -71,7 +71,9 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::RATE, &["targets.*.rate"]),
     (&keys::HEADERS, &["targets.*.headers"]),
     (&keys::HEADERS, &["targets.*.response-headers"]),
+    (&keys::VIA, &["targets.*.via"]),
     (&keys::ROUTE, &["targets.*.routes.*"]),
+    (&keys::ROUTE_TIMEOUTS, &["targets.*.routes.*.timeouts"]),
 ];
 
 #[test]
@@ -222,6 +224,7 @@ fn secrets() -> Folder {
         "delegates",
         "token",
         "door",
+        "proxy",
     ] {
         folder.write(
             &format!("secrets/{name}"),

@@ -57,7 +57,9 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::RATE, "/targets/acme/rate"),
     (&keys::HEADERS, "/targets/acme/headers"),
     (&keys::HEADERS, "/targets/acme/response-headers"),
+    (&keys::VIA, "/targets/sidecar/via"),
     (&keys::ROUTE, "/targets/acme/routes/0"),
+    (&keys::ROUTE_TIMEOUTS, "/targets/acme/routes/0/timeouts"),
 ];
 
 /// The declared tables of a preset, likewise in [`preset`].
@@ -100,11 +102,12 @@ fn base() -> Value {
         } }, "sidecar": { "static": { "token": { "file": r#""kid""# } } } },
         "targets": { "partner": { "url": r#""https://partner.example""# },
             "cluster": { "url": r#""https://cluster.example""# },
-            "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
+            "sidecar": { "url": r#""https://sidecar.example""#,
+                "via": { "url": r#""http://proxy.example:3128""# } }, "acme": {
             "url": r#""https://acme.example""#,
             "tls": {}, "pool": {}, "timeouts": {}, "headers": {}, "response-headers": {},
             "limits": {}, "rate": { "requests": "7" },
-            "routes": [{}],
+            "routes": [{ "timeouts": {} }],
         } },
     })
 }
@@ -227,6 +230,7 @@ fn with_wrong_kinds(
 fn takes(kind: &Kind, value: &str) -> bool {
     match kind {
         Kind::Text
+        | Kind::TextOrTable(_)
         | Kind::Duration
         | Kind::Timeout
         | Kind::Size
