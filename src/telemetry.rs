@@ -1,6 +1,6 @@
 //! What is said about the running process, and where: lines on standard error.
 //!
-//! Who logs never waits: lines go through a bounded [`queue`] to a thread that writes them. A
+//! Who logs never waits: lines go through a bounded `queue` to a thread that writes them. A
 //! reader that has stopped reading, a full disk or a closed pipe costs lines and not requests.
 
 use std::io::{self, Write};
