@@ -238,7 +238,7 @@ impl Gateway {
         let started = passage.started();
         let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
-        let sent = forward(snapshot, route, request, passage).await?;
+        let sent = forward(snapshot, route, request, entrance, passage).await?;
         Ok(finish(sent, caller, route, busy, passage))
     }
 
@@ -287,11 +287,12 @@ async fn forward(
     snapshot: &Snapshot,
     route: &Route,
     request: Normalized<RequestBody>,
+    entrance: &Entrance,
     passage: &mut Passage,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
     let deadlines = route.patience.timeouts.begin();
-    let exchange = Exchange::begin(target, route, &request);
+    let exchange = Exchange::begin(target, route, &request, entrance.is_tls);
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {

@@ -23,6 +23,7 @@ impl<'a> Exchange<'a> {
         target: &'a Target,
         route: &'a Route,
         request: &Normalized<RequestBody>,
+        is_tls: bool,
     ) -> Self {
         let redirects = target.respond.redirects.then(|| redirects::Map {
             endpoints: &target.endpoints,
@@ -32,7 +33,11 @@ impl<'a> Exchange<'a> {
                 .get(..route.outgoing.strip)
                 .unwrap_or_default()
                 .to_owned(),
-            scheme: "http",
+            // Whoever asks a proxy for a whole URL asked for an http one, TLS to the proxy or not.
+            scheme: match is_tls && !request.is_for_a_proxy() {
+                true => "https",
+                false => "http",
+            },
             host: request.headers().get(header::HOST).cloned(),
         });
         Self {
