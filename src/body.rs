@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -82,9 +82,9 @@ struct State {
 }
 
 impl Progress {
-    fn begin() -> Self {
+    fn begin(now: Instant) -> Self {
         Self(Rc::new(Cell::new(State {
-            last: Instant::now(),
+            last: now,
             fault: None,
         })))
     }
@@ -109,12 +109,12 @@ impl Progress {
 }
 
 impl RequestBody {
-    /// Wraps what a connection delivers.
+    /// Wraps what a connection delivers, at the time `now`.
     ///
     /// # Errors
     ///
     /// [`Fault::TooLarge`] if it is declared to be larger than the limit.
-    pub fn new(incoming: Incoming, config: Config) -> Result<Self, Fault> {
+    pub fn new(incoming: Incoming, config: Config, now: Instant) -> Result<Self, Fault> {
         if let Some(limit) = config.limit
             && incoming.size_hint().lower() > limit
         {
@@ -125,16 +125,16 @@ impl RequestBody {
         } else {
             Sent::Incoming(incoming, None)
         };
-        Ok(Self::of(content, config))
+        Ok(Self::of(content, config, now))
     }
 
-    fn of(content: Sent, config: Config) -> Self {
+    fn of(content: Sent, config: Config, now: Instant) -> Self {
         Self {
             content,
             config,
             sent: 0,
             idle: None,
-            progress: Progress::begin(),
+            progress: Progress::begin(now),
         }
     }
 
@@ -173,7 +173,8 @@ impl RequestBody {
                 next: 0,
             },
         };
-        Some(Self::of(content, self.config))
+        // Its time begins when it is sent: with `restart`.
+        Some(Self::of(content, self.config, self.progress.last()))
     }
 
     /// Whether a copy has all of the content.
@@ -359,8 +360,12 @@ enum Content<L> {
         incoming: Incoming,
         lease: Option<L>,
         kept_back: Rc<[HeaderName]>,
+        hidden: Option<(HeaderValue, Hide)>,
     },
 }
+
+/// Takes something out of headers; whether it was there.
+type Hide = fn(&mut HeaderMap, &HeaderValue) -> bool;
 
 impl<L: Lease> ResponseBody<L> {
     /// A body of ours.
@@ -393,9 +398,19 @@ impl<L: Lease> ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
+                hidden: None,
             },
             idle,
             timer: None,
+        }
+    }
+
+    /// Has something taken out of the upstream's trailers as well.
+    pub fn hide(&mut self, what: &HeaderValue, hide: Hide) {
+        if let Content::Upstream { hidden, lease, .. } = &mut self.content
+            && lease.is_some()
+        {
+            *hidden = Some((what.clone(), hide));
         }
     }
 }
@@ -413,7 +428,7 @@ impl<L: Lease> Body for ResponseBody<L> {
             idle,
             timer,
         } = &mut *self;
-        let (incoming, lease, kept_back) = match content {
+        let (incoming, lease, kept_back, hidden) = match content {
             Content::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
@@ -422,7 +437,8 @@ impl<L: Lease> Body for ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
-            } => (incoming, lease, kept_back),
+                hidden,
+            } => (incoming, lease, kept_back, hidden),
         };
         let mut frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
@@ -447,6 +463,9 @@ impl<L: Lease> Body for ResponseBody<L> {
                     || *name == header::CONTENT_LENGTH
                     || kept_back.contains(name)
             });
+            if let Some((what, hide)) = hidden {
+                hide(trailers, what);
+            }
         }
         if at_end && let Some(lease) = lease.take() {
             lease.release();

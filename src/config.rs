@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Access;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
@@ -18,6 +19,7 @@ mod admin;
 mod confine;
 mod connections;
 pub mod credentials;
+mod forwards;
 mod headers;
 pub mod keys;
 mod kind;
@@ -63,6 +65,8 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     /// How files with secrets are judged.
     pub modes: Modes,
+    /// The folder where secrets are kept that endpoints replace.
+    pub state: Option<&'a Path>,
     /// Where problems are noted.
     pub problems: &'a Problems,
 }
@@ -132,10 +136,12 @@ fn read_root(
     store: &Store,
     problems: &Problems,
 ) -> Option<(Config, String, Vec<Arc<Guide>>)> {
+    let state = state(reader, folder);
     let context = Context {
         store,
         folder,
         modes: modes(reader),
+        state: state.as_deref(),
         problems,
     };
     let presets = presets(reader, &context);
@@ -144,7 +150,7 @@ fn read_root(
         context: &context,
     };
     let mut credentials = kinds.read(reader);
-    let mut listeners = listeners::read(reader);
+    let mut listeners = listeners::read(reader, &context);
     let (targets, variants) = targets::read(reader, kinds, &credentials, &listeners);
     credentials::note_unused(&credentials, &targets, problems);
     credentials.extend(variants);
@@ -172,6 +178,7 @@ fn read_root(
     };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
+    let forwards = forwards::table(&targets, &listeners, problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let guides = credentials
         .iter()
@@ -186,6 +193,7 @@ fn read_root(
             &credentials,
             &targets,
             admin.as_ref(),
+            &dns,
         ),
         workers,
         caller,
@@ -208,6 +216,7 @@ fn read_root(
             .filter_map(|target| target.target)
             .collect(),
         routes,
+        forwards,
     };
     Some((config, shown, guides))
 }
@@ -218,6 +227,23 @@ fn modes(reader: &Reader<'_>) -> Modes {
         Some("warn") => Modes::Warn,
         _ => Modes::Refuse,
     }
+}
+
+/// The folder for what is kept. It must be there: one that is made where a mount is missing is gone
+/// with the container.
+fn state(reader: &Reader<'_>, folder: &Path) -> Option<PathBuf> {
+    let given = reader.table("secrets", |it| it.text("state")).flatten()?;
+    let path = folder.join(&given.value);
+    let fault = |message: String, help: &str| reader.problems().fault(&given.at, message, help);
+    if !path.is_dir() {
+        let help = "make one that this process's user may write, and nobody else read";
+        fault(format!("there is no folder {}", path.display()), help);
+    } else if rustix::fs::access(&path, Access::WRITE_OK).is_err() {
+        let user = rustix::process::geteuid().as_raw();
+        let help = format!("this process runs as uid {user}");
+        fault(format!("{} may not be written", path.display()), &help);
+    }
+    Some(path)
 }
 
 fn presets(reader: &Reader<'_>, context: &Context<'_>) -> Known {

@@ -50,6 +50,8 @@ pub struct Needs {
     pub read: BTreeSet<PathBuf>,
     /// Folders that sockets are made and removed in.
     pub write: BTreeSet<PathBuf>,
+    /// Folders that files are kept in.
+    pub keep: BTreeSet<PathBuf>,
     /// TCP ports that are connected to.
     pub connect: BTreeSet<u16>,
     /// TCP ports that are listened on; `None` for any, where the system picks one.
@@ -205,6 +207,11 @@ impl InForce {
             && let Some(path) = asked.write.iter().find(|it| !is_beneath(it, &now.write))
         {
             return Err(Beyond(format!("a socket is made in {}", path.display())));
+        }
+        if self.held.files
+            && let Some(path) = asked.keep.iter().find(|it| !is_beneath(it, &now.keep))
+        {
+            return Err(Beyond(format!("files are kept in {}", path.display())));
         }
         if self.held.ports {
             if let Some(port) = asked.connect.difference(&now.connect).next() {

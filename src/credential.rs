@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Moment};
 use crate::jws;
@@ -59,6 +60,21 @@ pub struct Config {
     pub each_request: bool,
     /// Whether the process counts as ready only while it has a token.
     pub required: bool,
+}
+
+impl Config {
+    /// Whether both begin with the same refresh token, as far as one can tell without reading it.
+    fn shares_grant(&self, other: &Self) -> bool {
+        let refresh_token = |it: &Self| match &it.source {
+            Source::Exchange(source) => {
+                let given = source.refresh_token.as_ref()?;
+                Some((source.client_id.clone(), given.reference().clone()))
+            }
+            Source::SelfSigned(_) | Source::Login(_) | Source::Static(_) => None,
+        };
+        let mine = refresh_token(self);
+        mine.is_some() && mine == refresh_token(other)
+    }
 }
 
 /// Everything that makes a credential's tokens what they are. A credential whose identity is the
@@ -148,10 +164,14 @@ impl Memory {
     }
 
     /// The refresh token for the next attempt: the one that came last, unless another one was
-    /// given to begin with since.
-    fn refresh_token(&mut self, given: Option<String>) -> Option<String> {
+    /// given to begin with since. `recall` gives what came of that one in another process.
+    fn refresh_token(
+        &mut self,
+        given: Option<String>,
+        recall: impl FnOnce(&str) -> Option<String>,
+    ) -> Option<String> {
         if self.given != given {
-            self.refresh_token = None;
+            self.refresh_token = given.as_deref().and_then(recall);
             self.given = given;
         }
         self.refresh_token.clone().or_else(|| self.given.clone())
@@ -192,7 +212,7 @@ pub enum MintError {
     #[error("the key does not sign")]
     Sign(#[source] jws::SignError),
     /// What came out cannot stand in a header.
-    #[error("the token has characters that no header can carry")]
+    #[error("the token is too long, or has characters that its place on a request cannot carry")]
     NotAHeader,
     /// A secret that is not there yet: its command has not run.
     #[error("{0} gives nothing")]
@@ -272,6 +292,8 @@ pub enum Trial {
 pub struct Credential {
     config: Config,
     cell: Cell,
+    /// Held for each attempt, so that there is one at a time.
+    memory: Arc<Mutex<Memory>>,
     clock: Clock,
     /// When it was last said that a target refuses it, in seconds since the boot; 0 for never.
     refusal_said: AtomicU64,
@@ -284,9 +306,21 @@ impl Credential {
         Self {
             config,
             cell: Cell::default(),
+            memory: Arc::default(),
             clock,
             refusal_said: AtomicU64::new(0),
         }
+    }
+
+    /// The same, beside or after another one. Where both live on one refresh token, they share what
+    /// they remember: the one that was given may have been used up, and a server that sees it again
+    /// takes it for stolen (RFC 9700 section 4.14).
+    #[must_use]
+    pub fn beside(mut self, other: &Self) -> Self {
+        if self.config.shares_grant(&other.config) {
+            self.memory = Arc::clone(&other.memory);
+        }
+        self
     }
 
     /// The operator's name for it.
@@ -333,7 +367,7 @@ impl Credential {
             return Ok(outgoing.as_it_is());
         }
         let value = self.current(view, patience).await?;
-        Ok(outgoing.authorize(&self.config.placement.header, value))
+        Ok(outgoing.authorize(&self.config.placement.place, value))
     }
 
     /// After a 401: has the token that was refused forgotten and renewed, once for everybody, and
@@ -345,22 +379,22 @@ impl Credential {
         view: &RefCell<View>,
         patience: Duration,
     ) -> Option<(Authorized<B>, Trial)> {
-        let header = &self.config.placement.header;
+        let place = &self.config.placement.place;
         if self.config.each_request {
             let source = self.self_signed()?;
             let is_next = source.keys.other(self.clock.now())?;
             let signed = source.sign_with(is_next, self.clock.now(), 0, &[]).ok()?;
             let value = self.config.placement.value(&signed.token).ok()?;
-            return Some((copy.authorize(header, value), Trial::Signed { is_next }));
+            return Some((copy.authorize(place, value), Trial::Signed { is_next }));
         }
-        let refused = copy.credential(header)?;
+        let refused = copy.credential()?;
         match self.cell.refuse(refused, self.clock.now()) {
             Refused::Forgotten | Refused::Replaced => {}
             Refused::TooSoon if self.give_up_trial(refused) => {}
             Refused::TooSoon => return None,
         }
         let value = self.current(view, patience).await.ok()?;
-        Some((copy.authorize(header, value.clone()), Trial::Renewed(value)))
+        Some((copy.authorize(place, value.clone()), Trial::Renewed(value)))
     }
 
     /// What the target said to a request that was sent again: it decides about a key on trial.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,13 +20,25 @@ pub enum State {
     Stopping,
 }
 
+/// The socket to the supervisor; none if there is no supervisor, or no way to it.
+static SOCKET: OnceLock<Option<UnixDatagram>> = OnceLock::new();
+
+/// Connects to the supervisor, if there is one: before the process denies itself sockets of others.
+pub fn meet() {
+    SOCKET.get_or_init(|| {
+        let name = std::env::var_os("NOTIFY_SOCKET")?;
+        connect(name.as_bytes()).ok()
+    });
+}
+
 /// Tells the supervisor, if there is one. What goes wrong with that is logged and nothing else: it
 /// must not keep requests from being served.
 pub fn tell(state: State) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+    meet();
+    let Some(Some(socket)) = SOCKET.get() else {
         return;
     };
-    if let Err(error) = send(&name.into_vec(), &message(state)) {
+    if let Err(error) = socket.send(message(state).as_bytes()) {
         tracing::warn!(%error, "cannot tell systemd how things are ($NOTIFY_SOCKET)");
     }
 }
@@ -43,7 +56,7 @@ fn message(state: State) -> String {
     }
 }
 
-fn send(name: &[u8], message: &str) -> io::Result<()> {
+fn connect(name: &[u8]) -> io::Result<UnixDatagram> {
     let address = match name {
         // An abstract name, written with `@` for the zero byte.
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -52,7 +65,8 @@ fn send(name: &[u8], message: &str) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     // Never wait for a supervisor that does not read.
     socket.set_nonblocking(true)?;
-    socket.send_to_addr(message.as_bytes(), &address).map(drop)
+    socket.connect_addr(&address)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -72,7 +86,9 @@ mod tests {
             (at_path, path_bytes.to_vec()),
             (at_name, format!("@{name}").into_bytes()),
         ] {
-            send(&name, &message(State::Reloading)).expect("sent");
+            let sender = connect(&name).expect("somebody is there");
+            let sent = sender.send(message(State::Reloading).as_bytes());
+            sent.expect("it is taken");
             let mut bytes = [0; 100];
             let read = socket.recv(&mut bytes).expect("a datagram");
             let text = std::str::from_utf8(&bytes[..read]).expect("text");

@@ -47,14 +47,14 @@ impl Renewals {
     /// nothing is ever renewed by two.
     pub(super) fn succeed(&mut self, config: credential::Config) -> Arc<Credential> {
         let mut running = self.running.iter();
-        match running.find(|it| *it.credential.identity() == config.identity) {
-            Some(same) => Arc::clone(&same.credential),
-            None => {
-                let credential = Arc::new(Credential::new(config, self.tools.clock.clone()));
-                self.begin(&credential);
-                credential
-            }
+        if let Some(same) = running.find(|it| *it.credential.identity() == config.identity) {
+            return Arc::clone(&same.credential);
         }
+        let new = Credential::new(config, self.tools.clock.clone());
+        let before = self.running.iter().map(|it| &*it.credential);
+        let new = Arc::new(before.fold(new, Credential::beside));
+        self.begin(&new);
+        new
     }
 
     /// Tells those that are in `plan` from those that were last in `before`.

@@ -63,6 +63,8 @@ pub enum Kind {
     Secret,
     /// A whole number within bounds.
     Integer(i64, i64),
+    /// A list of whole numbers within bounds.
+    Integers(i64, i64),
     /// `true` or `false`.
     Boolean,
     /// A duration such as `"30s"`.
@@ -75,8 +77,6 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
-    /// A list of TCP ports.
-    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -99,11 +99,11 @@ impl Kind {
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
+            Self::Integers(..) => "a list of whole numbers",
             Self::Boolean => "true or false",
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
-            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -220,6 +220,7 @@ pub static SECRETS: Section = Section {
     path: "secrets",
     keys: &[
         default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+        optional("state", Kind::Text, "a folder where refresh tokens are kept that endpoints replace, so that they outlive the process; in memory alone if left out"),
     ],
 };
 
@@ -229,7 +230,7 @@ pub static CONFINE: Section = Section {
     path: "confine",
     keys: &[
         default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
-        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("ports", Kind::Integers(1, 65_535), "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
         default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
         default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
@@ -240,8 +241,36 @@ pub static CONFINE: Section = Section {
 pub static LISTENER: Section = Section {
     path: "listeners.NAME",
     keys: &[
-        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
+        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
+        optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
+        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
+        optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
+        optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
+        optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),
+        optional("mode", Kind::Text, "the mode of a Unix socket's file; `0600` if left out"),
+        optional("peer-uids", Kind::Integers(0, 4_294_967_294), "the users whose processes may connect to a Unix socket; whoever its mode lets if left out"),
+    ],
+};
+
+/// `[listeners.NAME.tls]`
+#[rustfmt::skip]
+pub static LISTENER_TLS: Section = Section {
+    path: "listeners.NAME.tls",
+    keys: &[
+        required("certificates", Kind::Tables(&CERTIFICATE), "the certificates, of which the caller is shown the one with the name it asks for, else the first; read again when their files change"),
+        optional("client-ca", Kind::Texts, "PEM files with the authorities that vouch for callers; if left out, callers show no certificates"),
+        default("client-certificate", Kind::Word(&["required", "optional"]), r#""required""#, "with `client-ca`: whether a caller without a certificate is refused at once, or only by routes with `callers`"),
+    ],
+};
+
+/// `certificates` of a listener's TLS.
+#[rustfmt::skip]
+pub static CERTIFICATE: Section = Section {
+    path: "listeners.NAME.tls.certificates",
+    keys: &[
+        required("certificate", Kind::Text, "a PEM file with the certificate, followed by those of the authorities between it and the root"),
+        required("key", Kind::Secret, "its private key: PEM as PKCS#8, SEC1 or PKCS#1"),
     ],
 };
 
@@ -260,6 +289,7 @@ pub static TARGET: Section = Section {
         default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
         default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("redirects", Kind::Word(&["pass", "rewrite"]), r#""pass""#, "what happens to the target's own URL in `Location` and `Content-Location`, and to its cookies' `Domain`, `Path` and `Secure`: `rewrite` makes them the proxy's, as the caller called it; none is followed"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
@@ -349,6 +379,7 @@ pub static ROUTE: Section = Section {
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        optional("callers", Kind::Texts, "only for callers with one of these names in their certificates: DNS names, `*.suffix`, URIs; others get 403; needs a listener with `tls.client-ca`"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };
@@ -517,7 +548,9 @@ pub static PLACEMENT: Section = Section {
     path: "credentials.NAME.KIND.placement",
     keys: &[
         default("header", Kind::Text, r#""Authorization""#, "the header that carries the token"),
-        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token; empty for none"),
+        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token in the header; empty for none"),
+        optional("query", Kind::Text, "in place of a header: the parameter of the query that is the token; servers log queries, so only for an API that takes nothing else"),
+        optional("cookie", Kind::Text, "in place of a header: the cookie that is the token"),
     ],
 };
 

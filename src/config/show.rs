@@ -28,7 +28,14 @@ pub fn show(
             &mut out,
             &format!("address = {}", quoted(&config.address.to_string())),
         );
-        line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
+        line(&mut out, &format!("hosts = [{}]", hosts.join(", ")));
+        if config.forward {
+            line(&mut out, "forward = true");
+        }
+        for (name, value) in &listener.shown {
+            line(&mut out, &format!("{name} = {value}"));
+        }
+        line(&mut out, "");
     }
     for credential in credentials {
         show_credential(&mut out, credential);
@@ -109,9 +116,15 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             .map(|path| quoted(&path.to_string()))
             .collect();
         line(out, &format!("refuse = [{}]", refused.join(", ")));
+        let upgrades = route.outgoing.upgrades.iter().map(|it| quoted(it));
+        let upgrades: Vec<String> = upgrades.collect();
+        line(out, &format!("upgrades = [{}]", upgrades.join(", ")));
         show_changes(out, "headers", &route.outgoing.remove, &route.outgoing.set);
     }
     let answers = &target.respond;
+    if answers.redirects {
+        line(out, "redirects = \"rewrite\"");
+    }
     show_changes(out, "response-headers", &answers.remove, &answers.set);
     let timeouts = [
         ("connect", endpoint.connect_timeout),
@@ -119,6 +132,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         ("credential", target.credential_timeout),
         ("first-byte", target.timeouts.first_byte),
         ("idle", target.timeouts.idle),
+        ("stream", target.timeouts.stream),
     ];
     for (name, span) in timeouts {
         line(
@@ -227,6 +241,13 @@ fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> St
             })
             .collect();
         parts.push(format!("headers = {{ {} }}", headers.join(", ")));
+    }
+    if let Some(route) = route.route.as_ref().filter(|it| !it.callers.is_empty()) {
+        let callers = route.callers.iter().map(|it| quoted(&it.to_string()));
+        parts.push(format!(
+            "callers = [{}]",
+            callers.collect::<Vec<_>>().join(", ")
+        ));
     }
     if let Some(with) = &route.with {
         parts.push(format!("with = {with}"));

@@ -122,6 +122,9 @@ fn read_one(
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
     let timeouts = timeouts(&reader);
+    let rewrites = reader
+        .word("redirects")
+        .is_some_and(|it| it.value == "rewrite");
     let limits = limits(&reader);
     let prepare = prepare(
         &reader,
@@ -140,12 +143,18 @@ fn read_one(
                 timeouts,
                 credential_timeout: wait,
                 limits,
-                respond: respond::Config { remove, set },
+                respond: respond::Config {
+                    remove,
+                    set,
+                    redirects: rewrites,
+                },
+                echoes: respond::echo::Echoes::default(),
             }
         });
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
         credential: credential.and_then(|it| around.index_of(it)),
+        callers: Vec::new(),
         outgoing,
     });
     Read {
@@ -377,7 +386,7 @@ fn prepare(
     credential: Option<&credentials::Read>,
     pseudonym: &Pseudonym,
 ) -> Option<outgoing::Config> {
-    let placement = credential.map(|it| it.header.clone());
+    let placement = credential.map(|it| it.place.clone());
     note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);

@@ -49,10 +49,14 @@ pub(super) struct Held {
 pub(super) fn restrict(needs: &Needs) -> Result<Held, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::MakeSock | AccessFs::RemoveFile;
+    let keep = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::ConnectTcp)?
-        .scope(Scope::from_all(NEWEST))?;
+        .scope(Scope::Signal)?;
+    if !supervisor_is_abstract() {
+        rules = rules.scope(Scope::AbstractUnixSocket)?;
+    }
     if needs.bind.is_some() {
         rules = rules.handle_access(AccessNet::BindTcp)?;
     }
@@ -64,6 +68,7 @@ pub(super) fn restrict(needs: &Needs) -> Result<Held, RulesetError> {
         .add_rules(path_beneath_rules(authorities(), read))?
         .add_rules(path_beneath_rules(&needs.read, read))?
         .add_rules(path_beneath_rules(&needs.write, read | write))?
+        .add_rules(path_beneath_rules(&needs.keep, read | keep))?
         .add_rules(ports(connect, AccessNet::ConnectTcp.into()))?
         .add_rules(ports(bind, AccessNet::BindTcp.into()))?
         .restrict_self()?;
@@ -90,6 +95,11 @@ fn authorities() -> impl Iterator<Item = PathBuf> {
         .into_iter()
         .filter_map(std::env::var_os);
     named.map(PathBuf::from)
+}
+
+/// Whether the supervisor listens on an abstract socket, which must stay within reach then.
+fn supervisor_is_abstract() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"))
 }
 
 impl Held {
@@ -140,6 +150,14 @@ impl Held {
                 .map(|it| it.display().to_string())
                 .collect();
             said.push_str(&format!(", makes sockets in {}", write.join(", ")));
+        }
+        if !needs.keep.is_empty() {
+            let keep: Vec<String> = needs
+                .keep
+                .iter()
+                .map(|it| it.display().to_string())
+                .collect();
+            said.push_str(&format!(", keeps files in {}", keep.join(", ")));
         }
         if self.ports {
             said.push_str(&format!(", connects to {}", listed(&needs.connect)));

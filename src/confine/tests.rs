@@ -154,6 +154,7 @@ fn another_configuration_may_need_less_and_not_more() {
         needs: Needs {
             read: [path("a/file")].into(),
             write: [path("run/file")].into(),
+            keep: [path("kept/file")].into(),
             connect: [443, 8443].into(),
             bind: Some([8080].into()),
         },
@@ -194,6 +195,10 @@ fn another_configuration_may_need_less_and_not_more() {
     refused(
         &|it| it.needs.write = [path("a/file")].into(),
         "a socket is made in",
+    );
+    refused(
+        &|it| it.needs.keep = [path("a/file")].into(),
+        "files are kept in",
     );
     refused(
         &|it| it.needs.connect = [444].into(),

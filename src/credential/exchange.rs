@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use tokio::task::spawn_blocking;
 
 use super::call::{Line, Tools, Urls};
 use super::discovery::Discovery;
@@ -12,6 +13,7 @@ use super::step::{Authorization, Step, form_encode};
 use super::template::{Blank, Filling};
 use super::{Memory, MintError, Minted};
 use crate::secret::Secret;
+use crate::secret::kept::Kept;
 use crate::secret::material::Material;
 
 /// What is traded, and where.
@@ -33,6 +35,8 @@ pub struct Exchange {
     pub password: Option<Material<Secret>>,
     /// A refresh token to begin with.
     pub refresh_token: Option<Material<Secret>>,
+    /// Where those are kept that come after it, if they outlive the process.
+    pub kept: Option<Kept>,
 }
 
 /// Where a token endpoint is.
@@ -63,7 +67,8 @@ impl Exchange {
         let assertion = self.assert(urls, issuer, memory, tools)?;
         let secret = text(self.client_secret.as_ref())?;
         let password = text(self.password.as_ref())?;
-        let refresh_token = memory.refresh_token(text(self.refresh_token.as_ref())?);
+        let given = text(self.refresh_token.as_ref())?;
+        let refresh_token = memory.refresh_token(given.clone(), |given| self.recall(given));
         let texts = [
             (Blank::Assertion, assertion.as_str()),
             (Blank::ClientSecret, secret.as_deref().unwrap_or_default()),
@@ -93,7 +98,10 @@ impl Exchange {
             .take(urls, &filling, basic, &self.line, tools)
             .await
         {
-            Ok((brought, reply)) => Ok(memory.keep(brought, &reply)),
+            Ok((brought, reply)) => {
+                self.keep(given, brought.refresh_token.clone()).await;
+                Ok(memory.keep(brought, &reply))
+            }
             Err((error, offset)) => {
                 memory.learn(offset);
                 // RFC 6749 section 5.2. Any other refusal says nothing about it.
@@ -107,6 +115,26 @@ impl Exchange {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The refresh token that came last, as it was kept.
+    fn recall(&self, given: &str) -> Option<String> {
+        let loaded = self.kept.as_ref()?.load(given);
+        loaded.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the refresh token that was kept; the one given is used");
+            None
+        })
+    }
+
+    /// Keeps the refresh token that came, before anything is done that uses it up.
+    async fn keep(&self, given: Option<String>, came: Option<String>) {
+        let (Some(kept), Some(given), Some(came)) = (self.kept.clone(), given, came) else {
+            return;
+        };
+        let stored = spawn_blocking(move || kept.store(given, came)).await;
+        if let Ok(Err(error)) = stored {
+            tracing::error!(%error, "cannot keep the refresh token; it is lost when the process ends");
         }
     }
 

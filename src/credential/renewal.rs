@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::call::Tools;
 use super::cell::{Failure, Token};
-use super::{Credential, Memory, MintError, RETRY, Source, chain};
+use super::{Credential, MintError, RETRY, Source, chain};
 use crate::backoff::{Backoff, between};
 use crate::clock::Moment;
 use crate::secret::material::Material;
@@ -50,9 +50,9 @@ async fn renew(credential: Arc<Credential>, tools: Tools) {
     if credential.is_for_each_request() {
         return supply(&credential).await;
     }
-    let mut memory = Memory::default();
     let mut patience = Patience::default();
     loop {
+        let mut memory = credential.memory.lock().await;
         if credential.cell.state().is_refused {
             // It is not to be refreshed but to be replaced.
             memory.forget();
@@ -74,6 +74,7 @@ async fn renew(credential: Arc<Credential>, tools: Tools) {
             );
         }
         credential.cell.note_offset(memory.offset);
+        drop(memory);
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();

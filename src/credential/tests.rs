@@ -6,14 +6,17 @@ use super::*;
 fn the_refresh_token_that_came_last_is_used_unless_another_one_is_given() {
     let mut memory = Memory::default();
     let given = || Some("given".to_owned());
-    assert_eq!(memory.refresh_token(given()), given());
+    assert_eq!(memory.refresh_token(given(), |_| None), given());
     memory.refresh_token = Some("came".into());
-    assert_eq!(memory.refresh_token(given()).as_deref(), Some("came"));
+    assert_eq!(
+        memory.refresh_token(given(), |_| None).as_deref(),
+        Some("came")
+    );
     let anew = Some("given-anew".to_owned());
-    assert_eq!(memory.refresh_token(anew.clone()), anew);
+    assert_eq!(memory.refresh_token(anew.clone(), |_| None), anew);
     memory.refresh_token = Some("came-later".into());
     memory.forget_refresh_token();
-    assert_eq!(memory.refresh_token(anew.clone()), anew);
+    assert_eq!(memory.refresh_token(anew.clone(), |_| None), anew);
 }
 
 #[test]

@@ -32,8 +32,15 @@ fn credential(folder: &Folder, name: &str, endpoint: &Upstream, extra: &str) -> 
     credential_at(folder, name, endpoint.address, extra)
 }
 
+/// Writes a secret unless it is there: one that was written again is a new one.
+fn secret(folder: &Folder, name: &str, text: &str) {
+    if !folder.path().join(name).exists() {
+        folder.write(name, text);
+    }
+}
+
 fn credential_at(folder: &Folder, name: &str, endpoint: SocketAddr, extra: &str) -> String {
-    folder.write("client-secret", "what the client knows");
+    secret(folder, "client-secret", "what the client knows");
     let ca = format!("{name}-idp.pem");
     if !folder.path().join(&ca).exists() {
         let authority = countersign::emulator::Authority::new().expect("an authority");

@@ -5,6 +5,7 @@
 //! the text of a configuration and looks at the wires on both sides.
 
 pub mod caller;
+pub mod canary;
 pub mod folder;
 pub mod http2;
 pub mod process;

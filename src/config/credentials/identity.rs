@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 
+use crate::config::Context;
 use crate::config::tree::{Node, Piece, Text, Value};
 use crate::credential::Identity;
-use crate::secret::store::Modes;
 
 /// The identity of a credential with a source's table. `path` has its name and kind.
-pub(super) fn of(path: &str, node: &Node, modes: Modes) -> Identity {
-    let mut text = format!("{path} {modes:?} ");
+pub(super) fn of(path: &str, node: &Node, context: &Context<'_>) -> Identity {
+    let mut text = format!("{path} {:?} {:?} ", context.modes, context.state);
     write(&mut text, node);
     Identity { text }
 }

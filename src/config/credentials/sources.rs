@@ -24,6 +24,8 @@ use crate::credential::template::{Blank, Template};
 use crate::credential::{Config, Source};
 use crate::dial::via::Via;
 use crate::jws::Algorithm;
+use crate::outgoing::Place;
+use crate::secret::kept::Kept;
 use crate::url::Url;
 
 /// Reads a source's table.
@@ -76,7 +78,7 @@ pub(super) fn read(
     Some(Config {
         name: name.to_owned(),
         with: None,
-        identity: identity::of(path, node, context.modes),
+        identity: identity::of(path, node, context),
         source,
         placement: placement?,
         renew_at: renew_at?.value,
@@ -159,10 +161,46 @@ fn placement(reader: &Reader<'_>) -> Option<Placement> {
             Err(format!("`{text}` is not one word"))
         }
     });
-    Some(Placement {
-        header: header?.value,
-        scheme: scheme?.value,
-    })
+    let query = reader.parsed("query", place_name);
+    let cookie = reader.parsed("cookie", place_name);
+    let (header, mut scheme) = (header?.value, scheme?.value);
+    let places: Vec<&str> = ["header", "query", "cookie"]
+        .into_iter()
+        .filter(|name| reader.has(name))
+        .collect();
+    if places.len() > 1 {
+        let message = format!(
+            "{} names more than one place: {}",
+            reader.place(),
+            places.join(", ")
+        );
+        let help = "a token stands in one place of a request";
+        reader.problems().fault(reader.at(), message, help);
+    }
+    let place = match (query, cookie) {
+        (Some(name), _) => Place::Query(name.value),
+        (None, Some(name)) => Place::Cookie(name.value),
+        (None, None) => Place::Header(header),
+    };
+    if !matches!(place, Place::Header(_)) {
+        if reader.has("scheme") && !scheme.is_empty() {
+            let message = format!("`scheme` in {} is for headers alone", reader.place());
+            let help = "take it out";
+            reader.problems().fault(reader.at(), message, help);
+        }
+        scheme.clear();
+    }
+    Some(Placement { place, scheme })
+}
+
+/// The name of a parameter or a cookie, such as needs no encoding.
+fn place_name(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no plain name of letters and digits"))
+    }
 }
 
 fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
@@ -208,15 +246,21 @@ fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
         },
         places: places(reader)?,
     };
+    let (client_id, refresh_token) = (client_id.unwrap_or_default(), refresh_token?);
+    let kept = context
+        .state
+        .zip(refresh_token.as_ref())
+        .map(|(state, given)| Kept::new(state, &format!("{client_id} {}", given.reference())));
     Some(Exchange {
         endpoint: endpoint?,
         line: line?,
         step,
         assertion: assertion?,
-        client_id: client_id.unwrap_or_default(),
+        client_id,
         client_secret: client_secret?,
         password: password?,
-        refresh_token: refresh_token?,
+        refresh_token,
+        kept,
     })
 }
 

@@ -29,8 +29,18 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::SECRETS, &["secrets"]),
     (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
+    (&keys::LISTENER_TLS, &["listeners.*.tls"]),
+    (&keys::CERTIFICATE, &["listeners.*.tls.certificates.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
-    (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
+    (
+        &keys::PLACEMENT,
+        &[
+            "credentials.*.self-signed.placement",
+            "credentials.*.exchange.placement",
+            "credentials.*.login.placement",
+            "credentials.*.static.placement",
+        ],
+    ),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
     (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
     (
@@ -39,8 +49,6 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::REFRESH, &["credentials.*.login.refresh"]),
     (&keys::STATIC, &["credentials.*.static"]),
-    (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
-    (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
     (
@@ -93,7 +101,7 @@ fn the_example_can_be_used_with_everything_in_it_switched_on() {
     );
     assert_eq!(
         cli::text(&checked.stdout),
-        "proxy.toml can be used: 2 listeners, 17 credentials, 15 targets\n"
+        "proxy.toml can be used: 5 listeners, 17 credentials, 15 targets\n"
     );
 }
 
@@ -213,6 +221,7 @@ fn secrets() -> Folder {
         "refresh",
         "delegates",
         "token",
+        "door",
     ] {
         folder.write(
             &format!("secrets/{name}"),
@@ -228,10 +237,13 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    folder.write("secrets/callers.pem", authority.pem());
+    folder.write_identity("secrets/gateway", &authority);
     let (certificate, key) = support::client_certificate(&authority);
     folder.write("secrets/client-certificate.pem", certificate);
     folder.write("secrets/client-key.pem", key);
     folder.write("secrets/cid", "42\n");
+    fs::create_dir(folder.path().join("state")).expect("a new folder");
     folder.write("secrets/mgt-cid", "43\n");
     folder
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LOCAL, credential, credential_at, endpoint, free_address, target, wait_until, write};
-use crate::support::{Caller, Folder, Proxy, Upstream, get};
+use crate::support::{Caller, Folder, Process, Proxy, Upstream, get};
 
 #[test]
 fn a_credential_that_has_not_changed_keeps_its_token() {
@@ -194,4 +194,104 @@ fn a_request_under_way_ends_by_the_plan_that_it_began_with() {
     caller.write(request);
     go.send(()).expect("it waits");
     assert_eq!(caller.read().header("x-plan"), Some("second"));
+}
+
+/// A token endpoint that answers each refresh token with the next.
+fn rotating() -> Upstream {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    Upstream::with(move |conversation| {
+        conversation.read_request();
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let body = format!(
+            r#"{{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"came-{number}"}}"#
+        );
+        let length = body.len();
+        conversation.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    })
+}
+
+#[test]
+fn a_refresh_token_that_was_used_up_is_not_used_again_by_a_changed_credential() {
+    let endpoint = rotating();
+    let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
+    folder.write("refresh", "given");
+    let text = |scope: &str| {
+        let grant = format!(
+            "grant = \"refresh-token\"\nrefresh-token = {{ file = \"refresh\" }}\nscopes = [\"{scope}\"]"
+        );
+        let api = credential(&folder, "api", &endpoint, &grant);
+        format!("{LOCAL}{api}{}", target(&folder, "api", &upstream, ""))
+    };
+    write(&folder, &text("read"));
+    let proxy = Proxy::following(&folder);
+    assert_eq!(get(proxy.address, "/api").status, 200);
+    write(&folder, &text("write"));
+    proxy.reload().expect("it can be used");
+    let requests = endpoint.requests();
+    assert!(requests[0].contains("refresh_token=given"), "{requests:?}");
+    assert!(requests[1].contains("refresh_token=came-0"), "{requests:?}");
+}
+
+#[test]
+fn a_refresh_token_that_is_kept_outlives_the_process_until_another_one_is_given() {
+    let endpoint = rotating();
+    let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).expect("a new folder");
+    let grant = "grant = \"refresh-token\"\nrefresh-token = { file = \"refresh\" }";
+    let api = credential(&folder, "api", &endpoint, grant);
+    let text = format!(
+        "secrets.state = \"state\"\n{LOCAL}{api}{}",
+        target(&folder, "api", &upstream, "")
+    );
+    for (given, sent) in [
+        ("given", "given"),
+        ("given", "came-0"),
+        ("another", "another"),
+    ] {
+        folder.write("refresh", given);
+        let before = endpoint.requests().len();
+        let proxy = Proxy::start(&folder, &text);
+        assert_eq!(get(proxy.address, "/api").status, 200);
+        let request = endpoint.requests().remove(before);
+        assert!(
+            request.contains(&format!("refresh_token={sent}")),
+            "{request}"
+        );
+    }
+    let kept: Vec<_> = std::fs::read_dir(&state)
+        .expect("a folder")
+        .flatten()
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let mode = kept[0].metadata().expect("a file").permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn a_confined_process_may_keep_what_it_has_to() {
+    let endpoint = rotating();
+    let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
+    std::fs::create_dir(folder.path().join("state")).expect("a new folder");
+    folder.write("refresh", "given");
+    let grant = "grant = \"refresh-token\"\nrefresh-token = { file = \"refresh\" }";
+    let api = credential(&folder, "api", &endpoint, grant);
+    write(
+        &folder,
+        &format!(
+            "secrets.state = \"state\"\n{LOCAL}{api}{}",
+            target(&folder, "api", &upstream, "")
+        ),
+    );
+    let process = Process::start(folder.path(), &[]);
+    assert_eq!(get(process.address(), "/api").status, 200);
+    let said = process.said();
+    assert!(!said.contains("cannot keep"), "{said}");
+    let mut kept = std::fs::read_dir(folder.path().join("state")).expect("a folder");
+    assert!(kept.next().is_some());
 }

@@ -16,6 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::caller::PATIENCE;
+use super::canary;
 
 /// The name that the upstreams' certificates carry.
 pub const NAME: &str = "upstream.example";
@@ -236,6 +237,7 @@ impl Conversation {
 
     /// Notes a request that a test reads piece by piece.
     pub fn note(&self, bytes: &[u8]) {
+        canary::sent(bytes);
         self.requests
             .lock()
             .expect("no test panics while it holds this")
