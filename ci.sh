@@ -34,7 +34,7 @@ skip() {
 
 # Vulnerable below these versions. `cargo deny check advisories` knows most of them when it has its
 # database; the list holds without one, and has those that were fixed but never announced there.
-# A crate that is not in the tree passes: h2 is here for the day it comes in.
+# A crate that is not in the tree passes.
 floors='
 hyper               1.12.0
 h2                  0.4.20
