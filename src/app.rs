@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
+use crate::caller::seats::{self, Room, Rooms};
 use crate::clock::Clock;
 use crate::credential::call::Tools;
 use crate::credential::{self, Credential, renewal};
@@ -27,6 +28,8 @@ pub struct Config {
     pub workers: usize,
     /// What the connections of callers may do.
     pub caller: caller::Config,
+    /// The most callers at once; as many as there are descriptors for if `None`.
+    pub connections: Option<usize>,
     /// Limits on a request's head.
     pub normalize: normalize::Config,
     /// Limits on a request's body.
@@ -96,6 +99,7 @@ impl Running {
 pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller_config = config.caller;
+    let rooms = rooms(&config);
     let bound = bind(&config.listeners, workers)?;
     let listeners = addresses(&config.listeners, &bound);
     let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
@@ -113,6 +117,7 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
             plans: Arc::clone(&plans),
             resolver: resolver.clone(),
             drain: drain.clone(),
+            rooms: rooms.clone(),
         };
         running
             .threads
@@ -125,6 +130,17 @@ pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
         control(&plans, lookups, &tools, drain)
     })?);
     Ok(running)
+}
+
+/// The rooms of each listener. What the system allows is raised first: it is what the default stands
+/// on.
+fn rooms(config: &Config) -> Vec<Rooms> {
+    seats::raise_descriptor_limit();
+    let process = Rooms::new(config.connections.unwrap_or_else(seats::most));
+    let listeners = config.listeners.iter();
+    listeners
+        .map(|listener| process.with(listener.connections.map(Room::new)))
+        .collect()
 }
 
 fn bind(listeners: &[listener::Config], workers: usize) -> Result<Vec<Bound>, BindError> {

@@ -1,23 +1,42 @@
 //! One connection of a caller, from the moment it was accepted to its end.
+//!
+//! A connection that nothing is asked on is a [`Waiting`], which takes next to no memory. One that
+//! is being served belongs to `http1` or `http2`, whose timer sees to its deadlines.
 
 use std::cell::Cell;
-use std::convert::Infallible;
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
-use crate::shutdown::Busy;
+use crate::listener::manners::{Manners, Protocols};
 
-pub mod strict;
+mod answering;
+pub mod deadlines;
+mod framing;
+mod http1;
+mod http2;
+mod pace;
+pub mod seats;
+mod strict;
 
-use strict::Strict;
+use seats::Seat;
+
+/// What a connection in HTTP/2 begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the other side of TLS has to hear that a connection is closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What the connections of callers may do; fixed while the process runs.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +45,8 @@ pub struct Config {
     pub head: usize,
     /// The most headers of a request.
     pub headers: usize,
-    /// From the moment a connection is free until the next request's head is there.
-    pub head_timeout: Duration,
+    /// How slow a caller may be.
+    pub deadlines: deadlines::Config,
     /// How long requests under way may take after the end was announced.
     pub drain: Duration,
 }
@@ -70,13 +89,38 @@ impl Ending {
         self.begun.set(true);
         self.announced.notify_waiters();
     }
+}
 
-    async fn begun(&self) {
-        let announced = self.announced.notified();
-        // A connection that was accepted last may not have run before the announcement.
-        if !self.begun.get() {
-            announced.await;
+/// One who is to hear of the end, once. Only the first look takes a lock, to be woken.
+#[derive(Debug)]
+struct Notice<'a> {
+    ending: &'a Ending,
+    announced: Pin<Box<Notified<'a>>>,
+    is_waiting: bool,
+    is_heard: bool,
+}
+
+impl<'a> Notice<'a> {
+    fn new(ending: &'a Ending) -> Self {
+        Self {
+            ending,
+            announced: Box::pin(ending.announced.notified()),
+            is_waiting: false,
+            is_heard: false,
         }
+    }
+
+    /// Whether the end was announced since the last look.
+    fn is_news(&mut self, context: &mut Context<'_>) -> bool {
+        if self.is_heard {
+            return false;
+        }
+        if !self.is_waiting {
+            self.is_waiting = true;
+            let _ = self.announced.as_mut().poll(context);
+        }
+        self.is_heard = self.ending.begun.get();
+        self.is_heard
     }
 }
 
@@ -87,33 +131,109 @@ pub trait Line: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
 
-/// Serves one connection of a caller.
-pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
-    let gateway = Rc::clone(&callers.gateway);
-    let service = service_fn(move |request| {
-        let gateway = Rc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request, entrance).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(callers.config.head_timeout)
-        .max_headers(callers.config.headers)
-        .max_header_size(callers.config.head)
-        // The size above is looked at when a head is complete; this bounds one that never is.
-        .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(line)), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = callers.ending.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+/// A connection that nothing is being asked on.
+#[derive(Debug)]
+struct Waiting<S> {
+    line: S,
+    /// What was read of what comes next.
+    ahead: Bytes,
+    seat: Seat,
+    since: Instant,
+}
+
+/// Serves one connection of a caller. `manners` are the listener's, with `protocols` being what TLS
+/// agreed on, where there is TLS.
+pub async fn converse(
+    line: impl Line,
+    entrance: Entrance,
+    manners: Manners,
+    callers: Rc<Callers>,
+    seat: Seat,
+) {
+    let mut waiting = Waiting {
+        line,
+        ahead: Bytes::new(),
+        seat,
+        since: Instant::now(),
     };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+    let mut protocols = manners.protocols;
+    loop {
+        // What serves is kept in a place of its own: waiting, a connection has none of it.
+        let served = match protocols {
+            Protocols::Http2 => {
+                return Box::pin(http2::serve(waiting, entrance, &callers)).await;
+            }
+            Protocols::Http1 => {
+                let half_close = manners.half_close;
+                Box::pin(http1::serve(waiting, entrance, half_close, &callers)).await
+            }
+            Protocols::Either => Some(waiting),
+        };
+        let Some(served) = served else { return };
+        let Some(heard) = hear(served, protocols, &callers).await else {
+            return;
+        };
+        waiting = heard;
+        protocols = match protocols {
+            Protocols::Either if waiting.ahead.starts_with(PREFACE) => Protocols::Http2,
+            _ => Protocols::Http1,
+        };
     }
-    drop(busy);
+}
+
+/// Waits until something is asked, or else closes the connection.
+async fn hear<S: Line>(
+    mut waiting: Waiting<S>,
+    protocols: Protocols,
+    callers: &Callers,
+) -> Option<Waiting<S>> {
+    let config = &callers.config.deadlines;
+    let mut until = waiting.since + config.keep_alive;
+    loop {
+        let mut notice = Notice::new(&callers.ending);
+        let heard = tokio::select! {
+            biased;
+            heard = read_some(&mut waiting.line) => heard.unwrap_or_default(),
+            () = poll_fn(|context| match notice.is_news(context) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }) => Bytes::new(),
+            () = sleep_until(until) => Bytes::new(),
+        };
+        if heard.is_empty() {
+            // TLS says goodbye; without it this is no more than closing.
+            let _ = timeout(CLOSING, waiting.line.shutdown()).await;
+            return None;
+        }
+        if waiting.ahead.is_empty() {
+            until = Instant::now() + config.head;
+        }
+        let mut ahead = BytesMut::from(waiting.ahead);
+        ahead.extend_from_slice(&heard);
+        waiting.ahead = ahead.freeze();
+        let is_open = protocols == Protocols::Either
+            && waiting.ahead.len() < PREFACE.len()
+            && PREFACE.starts_with(&waiting.ahead);
+        if !is_open {
+            return Some(waiting);
+        }
+    }
+}
+
+/// Reads what there is, into memory that is only taken when there is something.
+async fn read_some(line: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
+    poll_fn(|context| {
+        let mut space = [MaybeUninit::uninit(); 1024];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *line).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    })
+    .await
+}
+
+/// Has the system forget what a caller has not taken, and tell it so.
+fn reset(line: &impl AsFd) {
+    let at_once = Some(Duration::ZERO);
+    // A socket that has no such thing is closed in the ordinary way.
+    let _ = rustix::net::sockopt::set_socket_linger(line, at_once);
 }

@@ -144,7 +144,11 @@ fn read_root(
     let caller = caller::Config {
         head: limit(reader, "head"),
         headers: headers_limit(reader),
-        head_timeout: reader.table("timeouts", |it| it.duration("head").value)?,
+        deadlines: reader.table("timeouts", |it| caller::deadlines::Config {
+            head: it.duration("head").value,
+            keep_alive: it.duration("keep-alive").value,
+            send: it.duration("send").value,
+        })?,
         drain: reader.duration("drain").value,
     };
     let body = body::Config {
@@ -156,6 +160,7 @@ fn read_root(
     let normalize = normalize::Config {
         target: limit(reader, "target"),
     };
+    let connections = reader.table("limits", |it| it.integer("connections"))?;
     let (workers, log) = (workers(reader), log(reader));
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
@@ -168,6 +173,7 @@ fn read_root(
     let config = Config {
         workers,
         caller,
+        connections: connections.map(|given| given.value as usize),
         normalize,
         body,
         log: log?,

@@ -21,7 +21,10 @@ use crate::upstream::Upstream;
 use crate::upstream::pool::Lease;
 
 /// What is answered.
-pub type Answer = Response<ResponseBody<Lease>>;
+pub type Answer = Response<Content>;
+
+/// The body of what is answered.
+pub type Content = ResponseBody<Lease>;
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,10 @@ use tokio::net::TcpSocket;
 use crate::host::{self, Pattern};
 use crate::normalize::Normalized;
 
+pub mod manners;
+
+use manners::Manners;
+
 /// How many connections may wait to be accepted, for each worker.
 const BACKLOG: u32 = 1024;
 
@@ -21,6 +25,10 @@ pub struct Config {
     pub address: SocketAddr,
     /// The names that a `Host` may have.
     pub hosts: Vec<Pattern>,
+    /// How it talks with its callers.
+    pub manners: Manners,
+    /// The most callers at once; as many as the process takes if `None`.
+    pub connections: Option<usize>,
 }
 
 /// Why a caller is not let in. The texts are for the caller.
@@ -186,6 +194,8 @@ mod tests {
             name: "local".into(),
             address: ([127, 0, 0, 1], 0).into(),
             hosts: vec![Pattern::parse("localhost").expect("a pattern")],
+            manners: Manners::default(),
+            connections: None,
         };
         listener.admit(&request, [127, 0, 0, 1].into())
     }

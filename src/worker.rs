@@ -2,19 +2,22 @@
 //! never leaves the worker that accepted it.
 
 use std::io;
-use std::net::TcpListener as Socket;
+use std::net::{SocketAddr, TcpListener as Socket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
+use crate::caller::seats::Rooms;
 use crate::caller::{self, Callers, converse};
 use crate::dial::resolver::Resolver;
 use crate::gateway::{Entrance, Gateway};
+use crate::listener::manners::Manners;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
 
@@ -22,8 +25,11 @@ use crate::shutdown::{Busy, Drain, guards};
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
-/// enough not to spin, short enough that the next one that is freed is used at once.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(50);
+/// enough not to spin, short enough that the next one that is freed is soon used.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(500);
+
+/// How often it says so.
+const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// What a worker shares with the rest of the process.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Shared {
     pub resolver: Resolver,
     /// Hears of the end.
     pub drain: Drain,
+    /// Where callers sit, in the order of the plan's listeners.
+    pub rooms: Vec<Rooms>,
 }
 
 /// Serves until the end is announced and what was under way is finished, or its time is up.
@@ -50,17 +58,22 @@ pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::
 }
 
 async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
+    let plan = shared.plans.load_full();
     let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
     let (busy, all_idle) = guards();
     let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
     let mut accepting = Vec::new();
-    for (listener, socket) in sockets.into_iter().enumerate() {
+    for (listener, (socket, rooms)) in sockets.into_iter().zip(shared.rooms).enumerate() {
         socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
+        let door = Door {
+            socket: TcpListener::from_std(socket)?,
+            listener,
+            manners: plan.listeners[listener].manners,
+            rooms,
+        };
         let drain = shared.drain.clone();
         accepting.push(spawn_local(accept(
-            socket,
-            listener,
+            door,
             Rc::clone(&callers),
             drain,
             busy.clone(),
@@ -91,54 +104,71 @@ async fn sweep(gateway: Rc<Gateway>) {
     }
 }
 
-async fn accept(
+/// Where a worker lets callers of one listener in.
+struct Door {
     socket: TcpListener,
     listener: usize,
-    callers: Rc<Callers>,
-    mut drain: Drain,
-    busy: Busy,
-) {
+    manners: Manners,
+    rooms: Rooms,
+}
+
+async fn accept(door: Door, callers: Rc<Callers>, mut drain: Drain, busy: Busy) {
+    let mut complained = None;
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
+            accepted = door.socket.accept() => accepted,
             // Only when nothing waits to be accepted: closing first would lose those connections.
             () = drain.begun() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                // An answer is written in one piece wherever it can be; nothing is won by waiting.
-                let _ = stream.set_nodelay(true);
-                if let Ok(local) = stream.local_addr() {
-                    let entrance = Entrance {
-                        listener,
-                        local: local.ip(),
-                        peer: peer.ip(),
-                    };
-                    spawn_local(converse(
-                        stream,
-                        entrance,
-                        Rc::clone(&callers),
-                        busy.clone(),
-                    ));
+            Ok((stream, peer)) => door.let_in(stream, peer, &callers, &busy),
+            Err(error) if is_its_own(&error) => {}
+            Err(error) => {
+                // The listening socket stays ready as long as somebody waits, so that without a
+                // pause this would fail again at once, and for everybody.
+                if complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAINT) {
+                    tracing::error!(%error, "cannot accept a connection; tried again twice a second");
+                    complained = Some(Instant::now());
                 }
+                tokio::time::sleep(NO_DESCRIPTOR).await;
             }
-            Err(error) => wait_after(&error).await,
         }
     }
 }
 
-/// Connections that were gone before they were accepted are nobody's trouble; a lack of
-/// descriptors passes when connections end.
-async fn wait_after(error: &io::Error) {
-    if matches!(
+impl Door {
+    fn let_in(&self, stream: TcpStream, peer: SocketAddr, callers: &Rc<Callers>, busy: &Busy) {
+        let Some(seat) = self.rooms.enter(busy.clone()) else {
+            let rooms = self.rooms.clone();
+            spawn_local(async move { rooms.turn_away(stream).await });
+            return;
+        };
+        // An answer is written in one piece wherever it can be; nothing is won by waiting.
+        let _ = stream.set_nodelay(true);
+        if let Ok(local) = stream.local_addr() {
+            let entrance = Entrance {
+                listener: self.listener,
+                local: local.ip(),
+                peer: peer.ip(),
+            };
+            spawn_local(converse(
+                stream,
+                entrance,
+                self.manners,
+                Rc::clone(callers),
+                seat,
+            ));
+        }
+    }
+}
+
+/// Connections that were gone before they were accepted are nobody's trouble.
+fn is_its_own(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
-    ) {
-        return;
-    }
-    tracing::error!(%error, "cannot accept a connection");
-    tokio::time::sleep(NO_DESCRIPTOR).await;
+    )
 }

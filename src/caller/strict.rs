@@ -5,216 +5,221 @@
 //! stands between it and the socket and follows where heads, chunks and bodies begin. At the first
 //! byte that must not be, it hands on a zero byte in its place and then the end of the stream: no
 //! zero byte is allowed anywhere but in a body's data, so that the server side answers 400, or
-//! breaks the body off, and closes. Data is counted and not looked at.
+//! breaks the body off, and closes.
+//!
+//! It is also where a connection's [`Pace`] is noted, and where three things are held back from the
+//! server side: what follows a request for another protocol, until that is answered; a caller's
+//! having no more to say, where that does not mean that it is gone; and the socket itself, once
+//! another protocol is spoken on it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much of a line is kept: enough for the two headers that frame a body.
-const KEPT: usize = 64;
+use super::framing::{Followed, Watch};
+use super::pace::{Order, Pace, Place};
+use super::seats::Seat;
+use crate::listener::manners::HalfClose;
+use crate::respond;
 
 /// A caller's connection, read closely.
 #[derive(Debug)]
-pub struct Strict<S> {
+pub(super) struct Strict<S> {
     inner: S,
     watch: Watch,
+    /// What was taken from the socket and is still to be read.
+    ahead: Bytes,
+    half_close: HalfClose,
+    pace: Arc<Pace>,
+    /// Given up with the socket, wherever that may have gone by then.
+    seat: Seat,
 }
 
 impl<S> Strict<S> {
-    /// Reads a connection from its beginning.
-    pub fn new(inner: S) -> Self {
+    /// Reads a connection from the beginning of a request.
+    pub(super) fn new(
+        inner: S,
+        ahead: Bytes,
+        half_close: HalfClose,
+        pace: Arc<Pace>,
+        seat: Seat,
+    ) -> Self {
         Self {
             inner,
             watch: Watch::default(),
+            ahead,
+            half_close,
+            pace,
+            seat,
         }
     }
-}
 
-/// Where in the stream of requests the next byte is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    RequestLine,
-    Headers,
-    /// So many bytes of a body with a length.
-    Body(u64),
-    ChunkSize,
-    ChunkData(u64),
-    ChunkEnd,
-    Trailers,
-    /// What must not be has been.
-    Over,
-}
-
-/// Follows the framing.
-#[derive(Debug, Default)]
-struct Watch {
-    place: Place,
-    /// The beginning of the line so far, and its length.
-    line: Vec<u8>,
-    line_length: usize,
-    last: u8,
-    length: Option<u64>,
-    is_chunked: bool,
-}
-
-impl Watch {
-    /// Looks at the next bytes; gives the place of the first that must not be.
-    fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            at += match &mut self.place {
-                Place::Body(left) | Place::ChunkData(left) => {
-                    let step = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= step as u64;
-                    match self.place {
-                        Place::Body(0) => self.place = Place::RequestLine,
-                        Place::ChunkData(0) => self.place = Place::ChunkEnd,
-                        _ => {}
-                    }
-                    step
-                }
-                Place::Over => return Some(at),
-                _ => match self.follow_line(rest) {
-                    Ok(step) => step,
-                    Err(step) => {
-                        self.place = Place::Over;
-                        return Some(at + step);
-                    }
-                },
-            };
-        }
-        None
+    /// The connection, which nothing is being asked on.
+    pub(super) fn into_inner(self) -> (S, Bytes, Seat) {
+        (self.inner, self.ahead, self.seat)
     }
 
-    /// Looks at a line or a part of one; gives how much that was, or where it goes wrong.
-    fn follow_line(&mut self, bytes: &[u8]) -> Result<usize, usize> {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let part = &bytes[..end.unwrap_or(bytes.len())];
-        let refused = |byte: &u8| match self.place {
-            Place::RequestLine => *byte == b'#',
-            Place::ChunkSize => !matches!(byte, b'\t' | b'\r' | b' '..=b'~'),
-            _ => false,
+    /// Whether the caller has closed its side and is still to be answered.
+    fn waits_for_its_answer(&self) -> bool {
+        self.half_close == HalfClose::Serve
+            && self.watch.place() == Place::Between
+            && !self.pace.is_settled()
+    }
+
+    /// Follows bytes; gives how many of them are the server side's, or where they go wrong.
+    fn follow(&mut self, bytes: &[u8]) -> Result<usize, usize> {
+        let followed = self.watch.follow(bytes);
+        self.pace.has_read(self.watch.place());
+        match followed {
+            Followed::Whole => Ok(bytes.len()),
+            Followed::Undecided(at) => Ok(at),
+            Followed::Wrong(at) => Err(at),
+        }
+    }
+
+    fn read_ahead(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.ahead.len().min(buffer.remaining());
+        let bytes = self.ahead.slice(..length);
+        let whole = if self.pace.is_switched() {
+            Ok(length)
+        } else {
+            self.follow(&bytes)
         };
-        if let Some(at) = part.iter().position(refused) {
-            return Err(at);
+        let (Ok(end) | Err(end)) = whole;
+        buffer.put_slice(&bytes[..end]);
+        self.ahead.advance(end);
+        if whole.is_err() {
+            buffer.put_slice(&[0]);
         }
-        let kept = part.len().min(KEPT.saturating_sub(self.line.len()));
-        self.line.extend_from_slice(&part[..kept]);
-        self.line_length += part.len();
-        self.last = part.last().copied().unwrap_or(self.last);
-        let Some(end) = end else {
-            return Ok(part.len());
-        };
-        if self.line_length == 0 || self.last != b'\r' || self.end_line().is_none() {
-            return Err(end);
-        }
-        self.line.clear();
-        self.line_length = 0;
-        Ok(end + 1)
-    }
-
-    /// Takes in a line that ended as it should; `None` if there must be none like it.
-    fn end_line(&mut self) -> Option<()> {
-        let is_empty = self.line_length == 1;
-        self.place = match self.place {
-            // Empty lines in front of a request are allowed (RFC 9112 section 2.2).
-            Place::RequestLine if is_empty => Place::RequestLine,
-            Place::RequestLine => {
-                (self.length, self.is_chunked) = (None, false);
-                Place::Headers
-            }
-            Place::Headers if !is_empty => {
-                self.header()?;
-                Place::Headers
-            }
-            Place::Headers if self.is_chunked => Place::ChunkSize,
-            Place::Headers => match self.length {
-                None | Some(0) => Place::RequestLine,
-                Some(length) => Place::Body(length),
-            },
-            Place::ChunkSize => match self.chunk_size()? {
-                0 => Place::Trailers,
-                size => Place::ChunkData(size),
-            },
-            Place::ChunkEnd if is_empty => Place::ChunkSize,
-            Place::Trailers if is_empty => Place::RequestLine,
-            Place::Trailers => Place::Trailers,
-            _ => return None,
-        };
-        Some(())
-    }
-
-    /// Takes in a header; `None` if it makes a second framing.
-    fn header(&mut self) -> Option<()> {
-        let colon = self.line.iter().position(|byte| *byte == b':');
-        let (name, value) = self.line.split_at(colon.unwrap_or(self.line.len()));
-        if name.eq_ignore_ascii_case(b"content-length") {
-            let digits = value.get(1..)?.trim_ascii();
-            let is_whole = self.line_length <= KEPT && digits.iter().all(u8::is_ascii_digit);
-            let length = str::from_utf8(digits).ok()?.parse().ok()?;
-            let is_first = self.length.is_none_or(|other| other == length);
-            self.length = Some(length);
-            return (is_whole && is_first && !self.is_chunked).then_some(());
-        }
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.is_chunked = true;
-            return self.length.is_none().then_some(());
-        }
-        Some(())
-    }
-
-    /// The size in a chunk's line, which has at most an extension behind it.
-    fn chunk_size(&self) -> Option<u64> {
-        let line = self.line.trim_ascii_end();
-        let end = line.iter().position(|byte| *byte == b';');
-        let (size, extension) = line.split_at(end.unwrap_or(line.len()));
-        let size = size.trim_ascii_end();
-        let is_whole = size.iter().all(u8::is_ascii_hexdigit) && extension != b";";
-        let size = u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()?;
-        is_whole.then_some(size)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
+impl<S: AsFd> Strict<S> {
+    /// Asks the system whether the caller is gone.
+    fn is_caller_gone(&self) -> bool {
+        let gone = match self.half_close {
+            HalfClose::Abort => PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR,
+            HalfClose::Serve => PollFlags::HUP | PollFlags::ERR,
+        };
+        let mut asked = [PollFd::new(&self.inner, PollFlags::RDHUP)];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().intersects(gone)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.watch.place == Place::Over {
+        if this.pace.is_switched() {
+            if this.ahead.is_empty() {
+                return Pin::new(&mut this.inner).poll_read(context, buffer);
+            }
+            this.read_ahead(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        if this.watch.is_over() {
             // No more bytes: the end of the stream.
             return Poll::Ready(Ok(()));
         }
+        if this.pace.obeys(Order::Late) {
+            // Nothing else is on its way, and this much fits into any socket. What does not go now
+            // is not worth waiting for.
+            let _ = Pin::new(&mut this.inner).poll_write(context, &respond::head_too_late());
+            return Poll::Ready(Ok(()));
+        }
+        if this.watch.is_undecided() {
+            if !this.pace.is_settled() {
+                this.pace.hold();
+                return Poll::Pending;
+            }
+            this.watch.stay();
+        }
+        if !this.ahead.is_empty() {
+            this.read_ahead(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let start = buffer.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
-        if let Some(at) = this.watch.follow(&buffer.filled()[start..]) {
-            buffer.filled_mut()[start + at] = 0;
-            buffer.set_filled(start + at + 1);
+        if Pin::new(&mut this.inner)
+            .poll_read(context, buffer)?
+            .is_pending()
+        {
+            this.pace.waits_to_read();
+            return Poll::Pending;
+        }
+        if buffer.filled().len() == start && this.waits_for_its_answer() {
+            this.pace.hold();
+            return Poll::Pending;
+        }
+        match this.follow(&buffer.filled()[start..]) {
+            Ok(end) if start + end < buffer.filled().len() => {
+                this.ahead = Bytes::copy_from_slice(&buffer.filled()[start + end..]);
+                buffer.set_filled(start + end);
+            }
+            Ok(_) => {}
+            Err(wrong) => {
+                buffer.filled_mut()[start + wrong] = 0;
+                buffer.set_filled(start + wrong + 1);
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
+impl<S: AsyncWrite + AsFd + Unpin> Strict<S> {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.pace.stall(),
+            Poll::Ready(_) => self.pace.has_written(),
+        }
+        written
+    }
+}
+
+impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Strict<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.note(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        let this = self.get_mut();
+        // The server side flushes whenever it is looked at, even where it does not read.
+        if this.pace.obeys(Order::Look) && this.is_caller_gone() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let flushed = Pin::new(&mut this.inner).poll_flush(context);
+        match &flushed {
+            Poll::Pending => this.pace.stall(),
+            Poll::Ready(_) => this.pace.has_flushed(),
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.inner).poll_shutdown(context);
+        if shut.is_pending() {
+            this.pace.stall();
+        }
+        shut
     }
 
     fn poll_write_vectored(
@@ -222,81 +227,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        this.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where the bytes go wrong, the same however they are cut.
-    fn wrong_at(bytes: &str) -> Option<usize> {
-        let whole = Watch::default().follow(bytes.as_bytes());
-        for cut in 0..=bytes.len() {
-            let (first, second) = bytes.as_bytes().split_at(cut);
-            let mut watch = Watch::default();
-            let found = watch
-                .follow(first)
-                .or_else(|| watch.follow(second).map(|at| at + cut));
-            assert_eq!(found, whole, "cut at {cut}: {bytes:?}");
-        }
-        whole
-    }
-
-    #[test]
-    fn requests_in_a_row_are_followed_from_one_to_the_next() {
-        let sized = "POST / HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: \t05 \r\n\r\n#\n\0#\n";
-        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
-            5\r\n#\n\0#\n\r\n00a ; x=\"y\"\r\n0123456789\r\n0\r\nX: y\r\n\r\n";
-        let empty = "\r\nGET /?x HTTP/1.1\r\nX: #\r\nContent-Length: 0\r\n\r\n";
-        assert_eq!(
-            wrong_at(&[sized, chunked, empty, chunked, sized].concat()),
-            None
-        );
-        let wrong = [sized, chunked, empty].concat();
-        assert_eq!(wrong_at(&format!("{wrong}GET /#")), Some(wrong.len() + 5));
-    }
-
-    #[test]
-    fn what_the_server_side_would_resolve_is_wrong_where_it_shows() {
-        for (right, wrong) in [
-            ("", "\n"),
-            ("GET /", "#x HTTP/1.1\r\n"),
-            ("GET / HTTP/1.1", "\n"),
-            ("GET / HTTP/1.1\r\nA: b", "\nB: c\r\n\r\n"),
-            ("GET / HTTP/1.1\r\nA: b\r\n", "\n"),
-            (
-                "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r",
-                "\n",
-            ),
-            (
-                "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r",
-                "\n",
-            ),
-            (
-                "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r",
-                "\n",
-            ),
-            ("GET / HTTP/1.1\r\nContent-Length: +1\r", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n5;", "\0\r\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n5;\r", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n5", "\nhello"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n\r", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n+5\r", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na", "\n"),
-            ("A\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y", "\n"),
-        ] {
-            assert_eq!(
-                wrong_at(&format!("{right}{wrong}")),
-                Some(right.len()),
-                "{right:?}"
-            );
-        }
     }
 }

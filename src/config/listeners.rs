@@ -7,6 +7,7 @@ use super::read::{Given, Reader};
 use super::targets;
 use crate::host::Pattern;
 use crate::listener;
+use crate::listener::manners::{HalfClose, Manners, Protocols};
 
 /// A listener as it was read.
 #[derive(Debug)]
@@ -58,11 +59,55 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Read {
         name: name.value.clone(),
         address,
         hosts,
+        manners: Manners {
+            protocols: protocols(reader),
+            half_close: match reader
+                .word("half-close")
+                .map(|given| given.value)
+                .as_deref()
+            {
+                Some("serve") => HalfClose::Serve,
+                _ => HalfClose::Abort,
+            },
+        },
+        connections: reader
+            .integer("connections")
+            .map(|given| given.value as usize),
     };
     Read {
         config,
         at: name.at.clone(),
         has_hosts: reader.has("hosts"),
+    }
+}
+
+fn protocols(reader: &Reader<'_>) -> Protocols {
+    let given = reader.texts("protocols");
+    let mut has = [false; 2];
+    for given in &given {
+        match given.value.as_str() {
+            "http1" => has[0] = true,
+            "http2" => has[1] = true,
+            other => reader.problems().fault(
+                &given.at,
+                format!("`{other}` is no protocol that callers can speak"),
+                "there are http1 and http2",
+            ),
+        }
+    }
+    match has {
+        [true, true] => Protocols::Either,
+        [false, true] => Protocols::Http2,
+        [true, false] => Protocols::Http1,
+        [false, false] => {
+            if given.is_empty() {
+                let message = format!("`protocols` in {} leaves nothing to speak", reader.place());
+                reader
+                    .problems()
+                    .fault(reader.at(), message, "name http1, http2 or both");
+            }
+            Protocols::Http1
+        }
     }
 }
 

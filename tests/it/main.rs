@@ -9,10 +9,12 @@ mod support;
 
 // The way of a request.
 mod bodies;
+mod callers;
 mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod http2_in;
 mod refusals;
 mod reuse;
 mod routing;

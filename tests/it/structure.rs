@@ -63,8 +63,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("worker", &["caller", "dial", "gateway", "plan", "shutdown"]),
-    ("caller", &["gateway", "shutdown"]),
+    (
+        "worker",
+        &["caller", "dial", "gateway", "listener", "plan", "shutdown"],
+    ),
+    ("caller", &["gateway", "listener", "respond", "shutdown"]),
     (
         "gateway",
         &[

@@ -27,9 +27,21 @@ impl Process {
 
     /// The same with more in its environment.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(arguments)
-            .envs(environment.iter().copied())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(arguments).envs(environment.iter().copied());
+        Self::spawn(folder, command)
+    }
+
+    /// Starts the program with so many descriptors.
+    pub fn start_limited(folder: &Path, descriptors: usize) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_countersign")]);
+        Self::spawn(folder, command)
+    }
+
+    fn spawn(folder: &Path, mut command: Command) -> Self {
+        let mut child = command
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
