@@ -118,6 +118,17 @@ impl Refused {
         )
     }
 
+    /// A request in HTTP/2 with more headers than are read in HTTP/1.
+    #[must_use]
+    pub fn too_many_headers() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too-large",
+            REQUEST_ERROR,
+            "the request has more headers than this proxy takes",
+        )
+    }
+
     fn because(mut self, error: &dyn std::error::Error) -> Self {
         self.causes = error.to_string();
         let mut source = error.source();

@@ -17,7 +17,7 @@ use crate::caller::seats::Rooms;
 use crate::caller::{self, Callers, converse};
 use crate::dial::resolver::Resolver;
 use crate::gateway::{Entrance, Gateway};
-use crate::listener::manners::Manners;
+use crate::listener::manners::{Manners, Protocols};
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
 
@@ -140,8 +140,11 @@ async fn accept(door: Door, callers: Rc<Callers>, mut drain: Drain, busy: Busy) 
 impl Door {
     fn let_in(&self, stream: TcpStream, peer: SocketAddr, callers: &Rc<Callers>, busy: &Busy) {
         let Some(seat) = self.rooms.enter(busy.clone()) else {
-            let rooms = self.rooms.clone();
-            spawn_local(async move { rooms.turn_away(stream).await });
+            // What HTTP/2 takes for an answer would have to be asked for first.
+            if self.manners.protocols != Protocols::Http2 {
+                let rooms = self.rooms.clone();
+                spawn_local(async move { rooms.turn_away(stream).await });
+            }
             return;
         };
         // An answer is written in one piece wherever it can be; nothing is won by waiting.

@@ -10,23 +10,30 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Callers;
 use super::pace::{Answering, Pace};
-use crate::gateway::{Content, Entrance, Gateway};
+use crate::gateway::{Content, Entrance};
+use crate::respond::Refused;
 
 /// Has the gateway answer. The answer counts as begun when this is called: on its connection, and
 /// on its stream where it has one of its own.
 pub(super) fn answer(
-    gateway: &Rc<Gateway>,
+    callers: &Rc<Callers>,
     request: Request<Incoming>,
     entrance: Entrance,
     connection: &Arc<Pace>,
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
-    let gateway = Rc::clone(gateway);
+    let callers = Rc::clone(callers);
     let connection = Answering::begin(connection);
     let stream = stream.map(Answering::begin);
     async move {
-        let answer = gateway.handle(request, entrance).await;
+        // HTTP/1 has the same limit while a head is read; HTTP/2 bounds its size alone.
+        let answer = if request.headers().len() > callers.config.headers {
+            Refused::too_many_headers().into_response("")
+        } else {
+            callers.gateway.handle(request, entrance).await
+        };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             connection.pace().switch();
         }

@@ -54,8 +54,8 @@ pub(super) async fn serve<S: Line>(
         Arc::clone(&pace),
         waiting.seat,
     );
-    let (gateway, noted) = (Rc::clone(&callers.gateway), Arc::clone(&pace));
-    let service = service_fn(move |request| answer(&gateway, request, entrance, &noted, None));
+    let (own, noted) = (Rc::clone(callers), Arc::clone(&pace));
+    let service = service_fn(move |request| answer(&own, request, entrance, &noted, None));
     let mut connection = Builder::new()
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)

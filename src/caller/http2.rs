@@ -54,14 +54,9 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
         waiting.seat,
     );
     let streams = Streams::new(callers.config.deadlines);
-    let (gateway, noted, begun) = (
-        Rc::clone(&callers.gateway),
-        Arc::clone(&pace),
-        streams.clone(),
-    );
-    let service = service_fn(move |request| {
-        answer(&gateway, request, entrance, &noted, Some(&begun.begin()))
-    });
+    let (own, noted, begun) = (Rc::clone(callers), Arc::clone(&pace), streams.clone());
+    let service =
+        service_fn(move |request| answer(&own, request, entrance, &noted, Some(&begun.begin())));
     let head = u32::try_from(callers.config.head).unwrap_or(u32::MAX);
     let mut connection = pin!(
         Builder::new(streams)

@@ -236,3 +236,135 @@ impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Strict<S> {
         self.inner.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::pace::Answering;
+    use crate::caller::seats::Rooms;
+    use crate::shutdown::guards;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    const SWITCH: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n";
+    /// Nothing that HTTP/1 could take for a request.
+    const OTHER: &[u8] = b"\0#\n\x81\x05other";
+
+    fn strict(half_close: HalfClose) -> (UnixStream, Strict<UnixStream>, Arc<Pace>) {
+        let (caller, line) = UnixStream::pair().expect("two sockets");
+        let pace = Arc::new(Pace::default());
+        let seat = Rooms::new(1).enter(guards().0).expect("a seat");
+        let strict = Strict::new(line, Bytes::new(), half_close, Arc::clone(&pace), seat);
+        (caller, strict, pace)
+    }
+
+    async fn read(strict: &mut Strict<UnixStream>) -> Vec<u8> {
+        let mut bytes = vec![0; 1000];
+        let length = strict.read(&mut bytes).await.expect("bytes");
+        bytes.truncate(length);
+        bytes
+    }
+
+    fn is_held(strict: &mut Strict<UnixStream>) -> bool {
+        let mut bytes = [0; 10];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        Pin::new(strict)
+            .poll_read(&mut context, &mut buffer)
+            .is_pending()
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_request_for_another_protocol_waits_and_is_passed_as_it_is() {
+        let (mut caller, mut strict, pace) = strict(HalfClose::Abort);
+        caller
+            .write_all(&[SWITCH, OTHER].concat())
+            .await
+            .expect("taken");
+        assert_eq!(read(&mut strict).await, SWITCH);
+        let answering = Answering::begin(&pace);
+        assert!(is_held(&mut strict));
+        pace.switch();
+        drop(answering);
+        assert_eq!(read(&mut strict).await, OTHER);
+        caller.write_all(OTHER).await.expect("taken");
+        assert_eq!(read(&mut strict).await, OTHER);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_request_whose_protocol_was_not_agreed_to_is_a_request() {
+        let (mut caller, mut strict, pace) = strict(HalfClose::Abort);
+        let next = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\nGET /#";
+        caller
+            .write_all(&[SWITCH, next].concat())
+            .await
+            .expect("taken");
+        assert_eq!(read(&mut strict).await, SWITCH);
+        let answering = Answering::begin(&pace);
+        assert!(is_held(&mut strict));
+        drop(answering);
+        assert!(pace.release(), "whoever held it back is told");
+        let (mut wanted, last) = (next.to_vec(), next.len() - 1);
+        wanted[last] = 0;
+        assert_eq!(read(&mut strict).await, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_no_more_to_say_is_noticed_once_it_is_answered() {
+        let (mut caller, mut strict, pace) = strict(HalfClose::Serve);
+        caller
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .expect("taken");
+        caller.shutdown().await.expect("half closed");
+        assert!(read(&mut strict).await.starts_with(b"GET"));
+        let answering = Answering::begin(&pace);
+        assert!(is_held(&mut strict));
+        assert!(!strict.is_caller_gone());
+        assert!(!pace.release());
+        drop(answering);
+        assert!(pace.release());
+        assert_eq!(read(&mut strict).await, b"");
+        drop(caller);
+        assert!(strict.is_caller_gone());
+    }
+
+    #[tokio::test]
+    async fn the_server_side_hands_on_a_connection_whose_protocol_is_switched() {
+        let (mut caller, strict, pace) = strict(HalfClose::Abort);
+        let service = hyper::service::service_fn(move |request| {
+            let answering = Answering::begin(&pace);
+            tokio::spawn(async move {
+                let upgraded = hyper::upgrade::on(request).await.expect("switched");
+                let mut upgraded = hyper_util::rt::TokioIo::new(upgraded);
+                let mut bytes = vec![0; OTHER.len()];
+                upgraded.read_exact(&mut bytes).await.expect("bytes");
+                upgraded.write_all(&bytes).await.expect("taken");
+            });
+            answering.pace().switch();
+            let answer = http::Response::builder()
+                .status(101)
+                .body(http_body_util::Empty::<Bytes>::new());
+            async move { answer }
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .serve_connection(hyper_util::rt::TokioIo::new(strict), service)
+            .with_upgrades();
+        let serving = tokio::spawn(serving);
+        caller
+            .write_all(&[SWITCH, &OTHER[..4]].concat())
+            .await
+            .expect("taken");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(caller.read_u8().await.expect("a head"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        caller.write_all(&OTHER[4..]).await.expect("taken");
+        let mut echo = vec![0; OTHER.len()];
+        caller.read_exact(&mut echo).await.expect("an echo");
+        assert_eq!(echo, OTHER);
+        serving.await.expect("no panic").expect("it went well");
+    }
+}

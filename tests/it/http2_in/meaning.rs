@@ -141,3 +141,16 @@ fn a_cookie_in_pieces_is_put_together() {
     let request = upstream.request();
     assert!(request.contains("\r\ncookie: a=1; b=2\r\n"), "{request}");
 }
+
+#[test]
+fn a_head_is_as_large_as_in_http_1_and_no_larger() {
+    let upstream = Upstream::saying("it");
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+    let with = |count: usize| {
+        let mut headers = vec![(":authority", "localhost")];
+        headers.extend(std::iter::repeat_n(("x-many", "1"), count));
+        outcome(proxy.address, &headers)
+    };
+    assert_eq!(with(90), Outcome::Status(200));
+    assert_eq!(with(101), Outcome::Status(431));
+}
