@@ -1,6 +1,6 @@
 //! One connection of a caller, from the moment it was accepted to its end.
 //!
-//! A connection that nothing is asked on is a [`Waiting`], which takes next to no memory. One that
+//! A connection that nothing is asked on is a `Waiting`, which takes next to no memory. One that
 //! is being served belongs to `http1` or `http2`, whose timer sees to its deadlines.
 
 use std::cell::Cell;
