@@ -1,41 +1,64 @@
-//! Builds what serves from a configuration, starts it, and ends it.
+//! Builds what serves from a configuration, starts it, changes it while it runs, and ends it.
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::task::spawn_local;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::caller::seats::{self, Room, Rooms};
+use crate::admin::{self, Admin};
+use crate::caller::seats::{self, Seats};
 use crate::clock::Clock;
 use crate::credential::call::Tools;
-use crate::credential::{self, Credential, renewal};
-use crate::dial::resolver::{self, Lookups};
-use crate::listener::{self, BindError, Bound};
+use crate::credential::{self, Credential};
+use crate::dial::resolver;
+use crate::limits::Limits;
+use crate::listener::{self, BindError};
+use crate::metrics::Metrics;
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
 use crate::shutdown::{self, Drain, Shutdown};
-use crate::{body, caller, normalize, worker};
+use crate::worker::{self, Turn};
+use crate::{body, caller, confine, normalize};
+
+mod control;
+mod listeners;
+pub mod reload;
+mod renewals;
+mod succession;
+mod watch;
+
+use control::Control;
+use reload::{Origin, Reload};
 
 /// All that a configuration says, in the types of the stages that it is for.
 #[derive(Debug)]
 pub struct Config {
-    /// How many threads serve requests.
+    /// How many threads serve requests; fixed while the process runs.
     pub workers: usize,
     /// What the connections of callers may do.
     pub caller: caller::Config,
-    /// The most callers at once; as many as there are descriptors for if `None`.
+    /// The most callers at once, as many as there are descriptors for if `None`; fixed while the
+    /// process runs.
     pub connections: Option<usize>,
     /// Limits on a request's head.
     pub normalize: normalize::Config,
     /// Limits on a request's body.
     pub body: body::Config,
+    /// Whom names are asked of.
+    pub dns: resolver::Config,
+    /// How many requests are taken, for all targets together.
+    pub limits: Limits,
     /// What is logged.
     pub log: crate::telemetry::Config,
+    /// Where the admin pages are, if anywhere; fixed while the process runs.
+    pub admin: Option<admin::Config>,
+    /// What the process denies itself.
+    pub confine: confine::Config,
     /// Where requests come in.
     pub listeners: Vec<listener::Config>,
     /// What is put on them.
@@ -52,6 +75,9 @@ pub enum StartError {
     /// An address could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address of the admin pages could not be bound.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
     /// The system gave no thread, timer or socket.
     #[error("the system does not let a thread start")]
     System(#[from] io::Error),
@@ -60,17 +86,38 @@ pub enum StartError {
 /// A running proxy. Dropping it ends it at once; [`Running::drain`] ends it properly.
 #[derive(Debug)]
 pub struct Running {
-    listeners: Vec<(String, SocketAddr)>,
+    admin: Option<admin::Address>,
     plans: Arc<ArcSwap<Plan>>,
+    reload: Reload,
+    /// Ends the workers.
     shutdown: Shutdown,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// Ends the control thread, which workers need for as long as they have something to finish.
+    last: Shutdown,
+    control: Option<JoinHandle<()>>,
+    /// Hears of a thread that ended too soon.
+    broken: Drain,
 }
 
 impl Running {
     /// The listeners' names and the addresses they are bound to.
     #[must_use]
-    pub fn listeners(&self) -> &[(String, SocketAddr)] {
-        &self.listeners
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let plan = self.plan();
+        let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound);
+        plan.listeners.iter().map(named).collect()
+    }
+
+    /// Where the admin pages are, if anywhere.
+    #[must_use]
+    pub fn admin(&self) -> Option<&admin::Address> {
+        self.admin.as_ref()
+    }
+
+    /// How many threads serve requests.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// The plan in force.
@@ -79,159 +126,155 @@ impl Running {
         self.plans.load_full()
     }
 
+    /// What has the configuration read again.
+    #[must_use]
+    pub fn reload(&self) -> &Reload {
+        &self.reload
+    }
+
+    /// Returns if a bug ends one of the threads. Half a proxy answers some requests and lets others
+    /// hang: the process does better to end, and to be started again.
+    pub async fn broken(&self) {
+        self.broken.clone().begun().await;
+    }
+
     /// Stops accepting, finishes what is under way within the configured time, and returns when
     /// every thread has ended.
     pub fn drain(mut self) {
         self.shutdown.begin();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so on its way; the others are still waited for.
-            let _ = thread.join();
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        self.last.begin();
+        if let Some(control) = self.control.take() {
+            let _ = control.join();
         }
     }
 }
 
 /// Starts everything: the listeners accept when this returns, and the first tokens are on their
-/// way.
+/// way. What runs then stays as it is.
 ///
 /// # Errors
 ///
 /// [`StartError`]; nothing is left running then.
 pub fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    run(config, None, clock)
+}
+
+/// The same for a configuration that is read again when asked for, and whenever it changes.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing is left running then.
+pub fn follow(config: Config, origin: Origin, clock: Clock) -> Result<Running, StartError> {
+    run(config, Some(origin), clock)
+}
+
+fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
-    let caller_config = config.caller;
-    let rooms = rooms(&config);
-    let bound = bind(&config.listeners, workers)?;
-    let listeners = addresses(&config.listeners, &bound);
-    let plans = Arc::new(ArcSwap::from_pointee(plan(config, clock.clone())));
+    let caller = config.caller;
+    let dns = config.dns.clone();
+    // What the system allows is raised first: it is what the default stands on.
+    seats::raise_descriptor_limit();
+    let seats = Seats::new(config.connections.unwrap_or_else(seats::most));
+    let bound = {
+        // Sockets are set up by the runtime's types and need one to be around, idle as it is.
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let _context = runtime.enter();
+        listeners::succeed(config.listeners.clone(), &[], workers)?
+    };
+    let pages = match &config.admin {
+        Some(admin) => Some((admin.clone(), admin::bind(&admin.address)?)),
+        None => None,
+    };
+    let new = |config| Arc::new(Credential::new(config, clock.clone()));
+    let (plan, fixed) = succession::plan(config, bound.listeners, new);
+    let plan = Arc::new(plan);
+    let plans = Arc::new(ArcSwap::new(Arc::clone(&plan)));
     let (shutdown, drain) = shutdown::channel();
-    let (resolver, lookups) = resolver::channel();
+    let (last, over) = shutdown::channel();
+    let (broken, is_broken) = shutdown::channel();
+    let broken = Arc::new(broken);
+    let (resolver, lookups) = resolver::channel(dns);
+    let (reload, asks) = reload::channel();
+    let metrics = Arc::new(Metrics::new(workers));
 
     let mut running = Running {
-        listeners,
+        admin: pages.as_ref().map(|(_, bound)| bound.address.clone()),
         plans: Arc::clone(&plans),
+        reload: reload.clone(),
         shutdown,
-        threads: Vec::new(),
+        workers: Vec::new(),
+        last,
+        control: None,
+        broken: is_broken,
     };
-    for (number, sockets) in spread(bound, workers).into_iter().enumerate() {
+    let (mut turns, mut first_turns) = (Vec::new(), Vec::new());
+    for (number, opened) in bound.opened.into_iter().enumerate() {
         let shared = worker::Shared {
-            plans: Arc::clone(&plans),
             resolver: resolver.clone(),
+            counts: Arc::clone(&metrics.workers()[number]),
+            clock: clock.clone(),
             drain: drain.clone(),
-            rooms: rooms.clone(),
+            seats: seats.clone(),
         };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (done, is_done) = oneshot::channel();
+        let run = move || worker::run(receiver, shared);
         running
-            .threads
-            .push(spawn(format!("worker-{number}"), move || {
-                worker::run(sockets, caller_config, shared)
-            })?);
+            .workers
+            .push(spawn(format!("worker-{number}"), &broken, run)?);
+        let _ = sender.send(Turn {
+            plan: Arc::clone(&plan),
+            caller,
+            opened,
+            drained: Vec::new(),
+            done,
+        });
+        turns.push(sender);
+        first_turns.push(is_done);
     }
-    let tools = Tools { clock, resolver };
-    running.threads.push(spawn("control".into(), move || {
-        control(&plans, lookups, &tools, drain)
-    })?);
+    drop(plan);
+    let pages = pages.map(|(config, bound)| {
+        let admin = Admin {
+            config,
+            plans: Arc::clone(&plans),
+            metrics,
+            started: clock.now(),
+            clock: clock.clone(),
+            drain,
+            reload: Box::new(reload.clone()),
+        };
+        (bound, admin)
+    });
+    let (ready, is_ready) = oneshot::channel();
+    let control = Control::new(plans, turns, Tools { clock, resolver }, fixed);
+    let run = move || control.run(lookups, reload, asks, origin, pages, over, ready);
+    running.control = Some(spawn("control".into(), &broken, run)?);
+    let broken = || StartError::System(io::Error::other("a thread has ended at once"));
+    for is_done in first_turns.into_iter().chain([is_ready]) {
+        is_done.blocking_recv().map_err(|_| broken())?;
+    }
     Ok(running)
 }
 
-/// The rooms of each listener. What the system allows is raised first: it is what the default stands
-/// on.
-fn rooms(config: &Config) -> Vec<Rooms> {
-    seats::raise_descriptor_limit();
-    let process = Rooms::new(config.connections.unwrap_or_else(seats::most));
-    let listeners = config.listeners.iter();
-    listeners
-        .map(|listener| process.with(listener.connections.map(Room::new)))
-        .collect()
-}
-
-fn bind(listeners: &[listener::Config], workers: usize) -> Result<Vec<Bound>, BindError> {
-    // Sockets are set up by the runtime's types and need one to be around, idle as it is.
-    let runtime = Builder::new_current_thread().enable_io().build();
-    let _context = runtime.as_ref().map(tokio::runtime::Runtime::enter).ok();
-    listeners
-        .iter()
-        .map(|listener| listener::bind(listener.address, workers))
-        .collect()
-}
-
-fn addresses(listeners: &[listener::Config], bound: &[Bound]) -> Vec<(String, SocketAddr)> {
-    let named = listeners.iter().zip(bound);
-    named
-        .map(|(listener, bound)| (listener.name.clone(), bound.address))
-        .collect()
-}
-
-/// Gives each worker one socket of every listener, in the listeners' order.
-fn spread(bound: Vec<Bound>, workers: usize) -> Vec<Vec<std::net::TcpListener>> {
-    let mut spread: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in bound {
-        for (worker, socket) in spread.iter_mut().zip(listener.sockets) {
-            worker.push(socket);
-        }
-    }
-    spread
-}
-
-fn plan(config: Config, clock: Clock) -> Plan {
-    let credentials = config
-        .credentials
-        .into_iter()
-        .map(|credential| Arc::new(Credential::new(credential, clock.clone())))
-        .collect();
-    Plan {
-        listeners: config.listeners,
-        routes: config.routes,
-        targets: config.targets,
-        credentials,
-        normalize: config.normalize,
-        body: config.body,
-        log_requests: config.log.requests,
-    }
-}
-
+/// Starts a thread that the process cannot do without.
 fn spawn(
     name: String,
+    broken: &Arc<Shutdown>,
     run: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let broken = Arc::clone(broken);
     thread::Builder::new().name(name.clone()).spawn(move || {
-        if let Err(error) = run() {
-            tracing::error!(thread = name, %error, "a thread could not start");
+        // Nothing of what it had is looked at again.
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(thread = name, %error, "a thread could not start"),
+            Err(_) => {
+                tracing::error!(thread = name, "a bug has ended a thread");
+                broken.begin();
+            }
         }
     })
-}
-
-/// The control thread: everything that is slow or rare.
-fn control(
-    plans: &ArcSwap<Plan>,
-    lookups: Lookups,
-    tools: &Tools,
-    mut drain: Drain,
-) -> io::Result<()> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())?;
-    let plan = plans.load_full();
-    runtime.block_on(async {
-        spawn_local(lookups.serve());
-        for credential in &plan.credentials {
-            spawn_local(renewal::watch(Arc::clone(credential)));
-            spawn_local(renewal::keep(Arc::clone(credential), tools.clone()));
-        }
-        // The first tokens go before the authorities, which take tens of milliseconds to read.
-        tokio::task::yield_now().await;
-        load_authorities(&plan);
-        drain.begun().await;
-    });
-    // A look-up that hangs in the system's resolver must not hold up the end.
-    runtime.shutdown_timeout(Duration::ZERO);
-    Ok(())
-}
-
-/// Reads the authorities now rather than in the first request. What is wrong with them is told to
-/// that request, too.
-fn load_authorities(plan: &Plan) {
-    for target in &plan.targets {
-        if let Err(error) = target.endpoints[0].verification.config() {
-            tracing::error!(target = target.name, %error, "cannot verify this target");
-        }
-    }
 }

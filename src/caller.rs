@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
 use crate::listener::manners::{Manners, Protocols};
+use crate::listener::room::Room;
+use crate::metrics;
+use crate::plan::Listener;
+use crate::shutdown::Busy;
 
 mod answering;
 pub mod deadlines;
@@ -30,7 +35,7 @@ mod pace;
 pub mod seats;
 mod strict;
 
-use seats::Seat;
+use seats::{Seat, Seats};
 
 /// What a connection in HTTP/2 begins with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,8 +43,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long the other side of TLS has to hear that a connection is closed.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// What the connections of callers may do; fixed while the process runs.
-#[derive(Clone, Copy, Debug)]
+/// What the connections of callers may do. A connection keeps to what held when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The largest head of a request, in bytes.
     pub head: usize,
@@ -51,28 +56,80 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// What the connections of callers have in common.
+/// What connections of callers have in common: those that one worker has accepted at one listener
+/// under one rule.
 #[derive(Debug)]
 pub struct Callers {
     gateway: Rc<Gateway>,
     config: Config,
+    manners: Manners,
+    seats: Seats,
+    room: Arc<Room>,
+    /// The most of them at this listener.
+    most: Option<usize>,
     ending: Ending,
+    cut_off: Cell<usize>,
 }
 
 impl Callers {
     /// Those of a worker, while the end is not announced.
     #[must_use]
-    pub fn new(gateway: Rc<Gateway>, config: Config) -> Self {
+    pub fn new(gateway: Rc<Gateway>, config: Config, listener: &Listener, seats: Seats) -> Self {
         Self {
             gateway,
             config,
+            manners: listener.config.manners,
+            seats,
+            room: Arc::clone(&listener.room),
+            most: listener.config.connections,
             ending: Ending::default(),
+            cut_off: Cell::new(0),
         }
     }
 
-    /// Announces the end: every connection closes once it has answered what it is at.
+    /// What they may do.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A seat for one more, if there is any.
+    #[must_use]
+    pub fn seat(&self, busy: Busy) -> Option<Seat> {
+        self.seats.take(&self.room, self.most, busy)
+    }
+
+    /// Where the whole process counts its callers.
+    #[must_use]
+    pub fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    /// How the listener talks with them.
+    #[must_use]
+    pub fn manners(&self) -> Manners {
+        self.manners
+    }
+
+    /// What the worker counts.
+    pub(crate) fn counts(&self) -> &metrics::Worker {
+        self.gateway.counts()
+    }
+
+    /// Announces the end: every connection closes once it has answered what it is at, and after
+    /// [`Config::drain`] in any case.
     pub fn end(&self) {
         self.ending.begin();
+    }
+
+    /// How many connections did not end in time by themselves.
+    #[must_use]
+    pub fn cut_off(&self) -> usize {
+        self.cut_off.get()
+    }
+
+    fn cut_one_off(&self) {
+        self.cut_off.set(self.cut_off.get() + 1);
     }
 }
 
@@ -141,32 +198,29 @@ struct Waiting<S> {
     since: Instant,
 }
 
-/// Serves one connection of a caller. `manners` are the listener's, with `protocols` being what TLS
-/// agreed on, where there is TLS.
+/// Serves one connection of a caller. `protocols` are the listener's, or what TLS agreed on, where
+/// there is TLS.
 pub async fn converse(
     line: impl Line,
     entrance: Entrance,
-    manners: Manners,
+    mut protocols: Protocols,
     callers: Rc<Callers>,
     seat: Seat,
 ) {
+    let _open = callers.counts().open();
     let mut waiting = Waiting {
         line,
         ahead: Bytes::new(),
         seat,
         since: Instant::now(),
     };
-    let mut protocols = manners.protocols;
     loop {
         // What serves is kept in a place of its own: waiting, a connection has none of it.
         let served = match protocols {
             Protocols::Http2 => {
                 return Box::pin(http2::serve(waiting, entrance, &callers)).await;
             }
-            Protocols::Http1 => {
-                let half_close = manners.half_close;
-                Box::pin(http1::serve(waiting, entrance, half_close, &callers)).await
-            }
+            Protocols::Http1 => Box::pin(http1::serve(waiting, entrance, &callers)).await,
             Protocols::Either => Some(waiting),
         };
         let Some(served) = served else { return };

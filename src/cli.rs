@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
 
+use crate::telemetry;
+
 mod check;
 mod demo;
 mod emulate;
@@ -98,7 +100,11 @@ enum Command {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(Parser::from_args(arguments)) {
-        Ok(command) => execute(command),
+        Ok(command) => {
+            let code = execute(command);
+            telemetry::finish();
+            code
+        }
         Err(error) => {
             eprintln!("countersign: {error}\n\n`countersign --help` shows what there is");
             ExitCode::from(USAGE)
@@ -135,7 +141,7 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("countersign: {message}");
+    telemetry::say(&format!("countersign: {message}"));
     ExitCode::FAILURE
 }
 

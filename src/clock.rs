@@ -50,6 +50,19 @@ impl Moment {
         wall.min(boot)
     }
 
+    /// The wall clock's time as RFC 3339 has it, to the second, in UTC.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let (days, second) = (self.unix() / 86_400, self.unix() % 86_400);
+        let (year, month, day) = civil(days);
+        format!(
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+            second / 3_600,
+            second / 60 % 60,
+            second % 60
+        )
+    }
+
     /// Whole seconds since the Unix epoch: a JWT's `NumericDate` (RFC 7519 section 2).
     #[must_use]
     pub fn unix(self) -> u64 {
@@ -112,6 +125,30 @@ impl Clock {
     }
 }
 
+/// The year, month and day that lie so many days after 1970-01-01, in the Gregorian calendar. Years
+/// are counted from March, so that the leap day is the last one.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Days since 0000-03-01, in cycles of 400 years.
+    let days = days + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (cycle * 400 + year + carry, month, day)
+}
+
+/// The processor time that this process has used.
+#[must_use]
+pub fn processor_time() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
 fn read(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     // Both fields are non-negative on a machine whose clock is set after 1970.
@@ -170,6 +207,24 @@ mod tests {
             boot: START.boot + Duration::from_secs(50),
         };
         assert_eq!(end.left(back), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn moments_are_written_as_rfc_3339_has_them() {
+        for (unix, written) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            let moment = Moment {
+                wall: Duration::from_secs(unix),
+                ..START
+            };
+            assert_eq!(moment.rfc3339(), written);
+        }
     }
 
     #[tokio::test]

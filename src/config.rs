@@ -10,14 +10,19 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 use crate::app::Config;
+use crate::dial::resolver;
+use crate::limits::Limits;
 use crate::{body, caller, normalize, telemetry};
 
+mod admin;
+mod confine;
 mod connections;
 pub mod credentials;
 mod headers;
 pub mod keys;
 mod kind;
 pub mod listeners;
+mod origin;
 pub mod preset;
 pub mod problem;
 pub mod read;
@@ -27,6 +32,8 @@ pub mod show;
 pub mod targets;
 pub mod tree;
 pub mod units;
+
+pub use origin::origin;
 
 use crate::secret::store::{Modes, Store};
 use preset::{Guide, Known};
@@ -66,6 +73,7 @@ pub struct Context<'a> {
 ///
 /// Everything that is wrong with it, each with its place and the way out.
 pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
+    let store = &store.noted();
     match store.read_text(path) {
         Ok(text) => {
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -159,9 +167,15 @@ fn read_root(
     };
     let normalize = normalize::Config {
         target: limit(reader, "target"),
+        headers: headers_limit(reader),
     };
     let connections = reader.table("limits", |it| it.integer("connections"))?;
-    let (workers, log) = (workers(reader), log(reader));
+    let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
+    let admin = admin::read(reader, folder);
+    let limits = Limits {
+        requests: targets::requests(reader),
+        rate: None,
+    };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
@@ -171,12 +185,23 @@ fn read_root(
         .map(|credential| Arc::clone(&credential.guide))
         .collect();
     let config = Config {
+        confine: confine::read(
+            reader,
+            &context,
+            &listeners,
+            &credentials,
+            &targets,
+            admin.as_ref(),
+        ),
         workers,
         caller,
         connections: connections.map(|given| given.value as usize),
         normalize,
         body,
+        dns,
         log: log?,
+        admin,
+        limits,
         listeners: listeners
             .into_iter()
             .map(|listener| listener.config)
@@ -234,11 +259,24 @@ fn headers_limit(reader: &Reader<'_>) -> usize {
     count.map_or(0, |given| given.value as usize)
 }
 
+fn dns(reader: &Reader<'_>) -> resolver::Config {
+    let server = |text: &str| connections::address(text, 53);
+    let servers = reader.table("dns", |it| it.parsed_texts("servers", server));
+    let servers = servers.unwrap_or_default().into_iter();
+    resolver::Config {
+        servers: servers.map(|given| given.value).collect(),
+    }
+}
+
 fn log(reader: &Reader<'_>) -> Option<telemetry::Config> {
     reader.table("log", |it| {
         let level = it.word("level")?.value.parse::<LevelFilter>().ok()?;
         Some(telemetry::Config {
             level,
+            format: match it.word("format")?.value.as_str() {
+                "json" => telemetry::Format::Json,
+                _ => telemetry::Format::Text,
+            },
             requests: it.boolean("requests"),
         })
     })?

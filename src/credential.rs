@@ -13,7 +13,9 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 
 use crate::clock::{Clock, Moment};
+use crate::jws;
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
+use crate::tls::Authority;
 
 pub mod answer;
 pub mod call;
@@ -24,6 +26,7 @@ pub mod fixed;
 pub mod login;
 pub mod placement;
 pub mod renewal;
+pub mod report;
 pub mod self_signed;
 pub mod step;
 pub mod template;
@@ -42,6 +45,10 @@ use self_signed::SelfSigned;
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
+    /// What a route's `with` changes about it, if it is a variant.
+    pub with: Option<String>,
+    /// What tells it from every other one.
+    pub identity: Identity,
     /// How it is got.
     pub source: Source,
     /// Where it goes.
@@ -50,6 +57,26 @@ pub struct Config {
     pub renew_at: u32,
     /// Whether each request gets one of its own.
     pub each_request: bool,
+    /// Whether the process counts as ready only while it has a token.
+    pub required: bool,
+}
+
+/// Everything that makes a credential's tokens what they are. A credential whose identity is the
+/// same after a reload is the same one and keeps its token. Secrets stand in it by where they are
+/// read from: what is read there is looked after all the time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// All that its configuration says, in one form only.
+    pub text: String,
+    /// Who vouches for its endpoint, which the text only names files for.
+    pub authorities: Vec<Authority>,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Shows nothing: an issuer may be confidential.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 /// How a credential is got.
@@ -165,7 +192,7 @@ impl Memory {
 pub enum MintError {
     /// The key did not sign.
     #[error("the key does not sign")]
-    Sign(#[source] crate::jws::SignError),
+    Sign(#[source] jws::SignError),
     /// What came out cannot stand in a header.
     #[error("the token has characters that no header can carry")]
     NotAHeader,
@@ -270,6 +297,12 @@ impl Credential {
         &self.config.name
     }
 
+    /// What tells it from every other one.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.config.identity
+    }
+
     /// Whether each request gets a token of its own, so that none is kept.
     #[must_use]
     pub fn is_for_each_request(&self) -> bool {
@@ -280,6 +313,11 @@ impl Credential {
     #[must_use]
     pub fn view(&self) -> RefCell<View> {
         RefCell::new(self.cell.view())
+    }
+
+    /// Returns once a first attempt to get a token has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        self.cell.attempted().await;
     }
 
     /// Puts the credential on a request, unless the caller's own is passed on.
@@ -468,12 +506,20 @@ impl Credential {
         if minted.end.reached(now) {
             return Err(MintError::TooLate);
         }
+        let fingerprint = match &self.config.source {
+            // Nobody knows how it came to be: perhaps somebody chose it.
+            Source::Static(_) => jws::chosen_fingerprint(&minted.token),
+            Source::SelfSigned(_) | Source::Exchange(_) | Source::Login(_) => {
+                jws::token_fingerprint(&minted.token)
+            }
+        };
         let life = minted.end.left(minted.from);
         let renew_at = minted
             .from
             .after(renewal::due_after(life, self.config.renew_at));
         Ok(cell::Token {
             value,
+            fingerprint,
             minted: now,
             end: minted.end,
             renew_at,

@@ -14,14 +14,19 @@ use tokio_rustls::client::TlsStream;
 
 use crate::tls::{RootsError, Verification};
 
+mod dns;
+mod hosts;
+pub mod race;
 pub mod resolver;
 pub mod via;
 
+use race::Tried;
 use resolver::Resolver;
-use via::Via;
+use via::{TunnelError, Via};
 
 /// Where a connection goes and whom it must reach there. All of it comes from the configuration.
-#[derive(Debug)]
+/// Connections to equal ones are as good as each other.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The name or address in the URL.
     pub host: String,
@@ -55,14 +60,14 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
-    /// No address answers.
-    #[error("cannot connect to {address}")]
+    /// No address takes connections.
+    #[error("cannot connect to `{host}`")]
     Connect {
-        /// The last address that was tried.
-        address: SocketAddr,
-        /// Why it did not work.
+        /// The name: the parent proxy's, if there is one.
+        host: String,
+        /// All addresses, each with what it said.
         #[source]
-        source: io::Error,
+        tried: Tried,
     },
     /// Looking up and connecting took too long.
     #[error("no connection to `{host}` within {after:?}")]
@@ -71,6 +76,28 @@ pub enum DialError {
         host: String,
         /// The deadline.
         after: Duration,
+        /// All addresses, each with what it said so far.
+        #[source]
+        tried: Tried,
+    },
+    /// Nothing was tried over the network: this machine has no port or descriptor left for another
+    /// connection.
+    #[error("no local port or file descriptor is free for a connection to `{host}`")]
+    Exhausted {
+        /// The name.
+        host: String,
+        /// All addresses, each with what the system said.
+        #[source]
+        tried: Tried,
+    },
+    /// The proxy on the way gave no tunnel.
+    #[error("no way to `{host}`")]
+    Tunnel {
+        /// The name.
+        host: String,
+        /// What the proxy said.
+        #[source]
+        source: TunnelError,
     },
     /// The handshake failed: a certificate that is not trusted, as a rule.
     #[error("no TLS with `{host}`")]
@@ -135,74 +162,77 @@ pub async fn secure(
     }
 }
 
-/// Opens a connection without TLS.
+/// Opens a connection without TLS: to the other side, or through the proxy on the way to it.
 ///
 /// # Errors
 ///
-/// A [`DialError`] that says why the name or its last address gave none.
+/// A [`DialError`] that says what the name's addresses or the proxy said.
 pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + endpoint.connect_timeout;
-    let too_late = |_| DialError::ConnectTimeout {
+    let late = |tried| DialError::ConnectTimeout {
         host: endpoint.host.clone(),
         after: endpoint.connect_timeout,
+        tried,
     };
     let addresses = timeout_at(deadline, addresses(endpoint, resolver))
         .await
-        .map_err(too_late)??;
-    let mut last = None;
-    for (tried, address) in addresses.iter().enumerate() {
-        // Each address gets its share of what is left, so that a silent one does not use it all.
-        let waiting = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let share = deadline.saturating_duration_since(Instant::now()) / waiting;
-        match tokio::time::timeout(share, open(endpoint, *address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(source)) => {
-                last = Some(DialError::Connect {
-                    address: *address,
-                    source,
-                });
-            }
-            Err(elapsed) => last = Some(too_late(elapsed)),
-        }
-    }
-    Err(last.unwrap_or_else(|| DialError::Name {
-        host: endpoint.host.clone(),
-        source: io::Error::new(io::ErrorKind::NotFound, "the name has no addresses"),
-    }))
-}
-
-/// Connects to an address: the other side's, or that of the proxy on the way to it.
-async fn open(endpoint: &Endpoint, address: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
+        .map_err(|_| late(Tried::default()))??;
+    let connected = race::connect(&addresses, deadline).await;
+    let mut stream = connected.map_err(|tried| match tried {
+        _ if tried.is_exhaustion() => DialError::Exhausted {
+            host: endpoint.host.clone(),
+            tried,
+        },
+        _ if tried.is_late() => late(tried),
+        _ => DialError::Connect {
+            host: endpoint.next_host().to_owned(),
+            tried,
+        },
+    })?;
     if let Some(via) = &endpoint.via {
-        let authority = match endpoint.connect {
-            Some(address) => address.to_string(),
-            None if endpoint.host.contains(':') => format!("[{}]:{}", endpoint.host, endpoint.port),
-            None => format!("{}:{}", endpoint.host, endpoint.port),
-        };
-        via.tunnel(&mut stream, &authority).await?;
+        let far_end = endpoint.far_end();
+        let opened = timeout_at(deadline, via.tunnel(&mut stream, &far_end)).await;
+        opened
+            .map_err(|_| late(stream.peer_addr().map(Tried::in_vain).unwrap_or_default()))?
+            .map_err(|source| DialError::Tunnel {
+                host: endpoint.host.clone(),
+                source,
+            })?;
     }
     Ok(stream)
 }
 
-async fn addresses(
-    endpoint: &Endpoint,
-    resolver: &Resolver,
-) -> Result<Arc<[SocketAddr]>, DialError> {
-    let (host, port) = match (&endpoint.via, endpoint.connect) {
-        // The proxy looks the name up.
-        (Some(via), _) => (&via.host, via.port),
-        (None, Some(address)) => return Ok(Arc::new([address])),
-        (None, None) => (&endpoint.host, endpoint.port),
-    };
-    if let Some(address) = crate::host::literal(host) {
-        return Ok(Arc::new([SocketAddr::new(address, port)]));
+impl Endpoint {
+    /// The host that is really connected to: the proxy's, if there is one on the way.
+    fn next_host(&self) -> &str {
+        self.via.as_ref().map_or(&self.host, |via| &via.host)
     }
-    resolver
-        .resolve(host, port)
-        .await
-        .map_err(|source| DialError::Name {
-            host: host.clone(),
+
+    /// Where a proxy is to lead: it looks the name up itself.
+    fn far_end(&self) -> String {
+        match self.connect {
+            Some(address) => address.to_string(),
+            None if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+async fn addresses(endpoint: &Endpoint, resolver: &Resolver) -> Result<Vec<SocketAddr>, DialError> {
+    let port = match (&endpoint.via, endpoint.connect) {
+        (Some(via), _) => via.port,
+        (None, Some(address)) => return Ok(vec![address]),
+        (None, None) => endpoint.port,
+    };
+    let host = endpoint.next_host();
+    if let Some(address) = crate::host::literal(host) {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    match resolver.resolve(host).await {
+        Ok(found) => Ok(found.iter().map(|it| SocketAddr::new(*it, port)).collect()),
+        Err(source) => Err(DialError::Name {
+            host: host.to_owned(),
             source,
-        })
+        }),
+    }
 }

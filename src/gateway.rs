@@ -5,32 +5,46 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Cache};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout;
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::clock::Clock;
 use crate::credential::cell::View;
+use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
-use crate::plan::{Plan, Route};
+use crate::plan::{Plan, Route, Target};
 use crate::respond::{self, Refused};
-use crate::upstream::Upstream;
-use crate::upstream::pool::Lease;
+use crate::shutdown::Busy;
+use crate::unwind::caught;
+use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::{Sent, Upstream};
+use crate::{listener, metrics};
+
+mod passage;
+mod tunnel;
+mod upgrade;
+
+use passage::{Carried, Note, Passage, Place};
 
 /// What is answered.
 pub type Answer = Response<Content>;
 
-/// The body of what is answered.
-pub type Content = ResponseBody<Lease>;
+/// The body of what is answered, counted until its last byte.
+pub type Content = Carried<ResponseBody<Lease>>;
+
+/// What is answered, as it came.
+type Passed = Response<ResponseBody<Lease>>;
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Entrance {
-    /// The listener, by its index in the plan.
-    pub listener: usize,
+    /// The listener.
+    pub listener: listener::Id,
     /// The address on our side.
     pub local: IpAddr,
     /// The caller's address.
@@ -40,9 +54,12 @@ pub struct Entrance {
 /// Serves the requests of one worker.
 #[derive(Debug)]
 pub struct Gateway {
-    plans: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
     snapshot: RefCell<Rc<Snapshot>>,
+    /// Those before it that knew listeners which are gone now and still have connections.
+    former: RefCell<Vec<Former>>,
     resolver: Resolver,
+    counts: Arc<metrics::Worker>,
+    clock: Clock,
     ids: RequestIds,
 }
 
@@ -53,15 +70,51 @@ struct Snapshot {
     plan: Arc<Plan>,
     upstreams: Vec<Upstream>,
     views: Vec<RefCell<View>>,
+    /// The targets, as they are counted here.
+    places: Vec<Rc<Place>>,
+    /// Where requests are counted that come to no target.
+    nowhere: Rc<Place>,
+}
+
+/// A snapshot that listeners have gone with: their connections are served by it to their end.
+#[derive(Debug)]
+struct Former {
+    snapshot: Rc<Snapshot>,
+    gone: Vec<listener::Id>,
 }
 
 impl Snapshot {
-    fn new(plan: Arc<Plan>, resolver: &Resolver) -> Self {
-        let upstreams = plan
+    /// `before` is the snapshot that this one follows: pools of the same places are taken over with
+    /// their connections.
+    fn new(
+        plan: Arc<Plan>,
+        resolver: &Resolver,
+        counts: &metrics::Worker,
+        before: Option<&Self>,
+    ) -> Self {
+        let former: Vec<&Rc<Pool>> = before
+            .into_iter()
+            .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
+            .collect();
+        let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
+            let is_same =
+                |it: &&&Rc<Pool>| it.endpoint() == endpoint && Arc::ptr_eq(it.counts(), counts);
+            let same = former.iter().find(is_same);
+            let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
+            let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
+            same.map_or_else(new, |it| Rc::clone(it))
+        };
+        let places: Vec<Rc<Place>> = plan
             .targets
             .iter()
-            .map(|target| Upstream::new(&target.endpoints, target.timeouts, resolver))
+            .map(|target| Rc::new(Place::of(target, &plan, counts)))
             .collect();
+        let upstream = |(target, place): (&Target, &Rc<Place>)| {
+            let endpoints = target.endpoints.iter();
+            let pools = endpoints.map(|it| pool(it, &place.counts));
+            Upstream::new(pools.collect(), target.timeouts)
+        };
+        let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
             .credentials
             .iter()
@@ -71,52 +124,119 @@ impl Snapshot {
             plan,
             upstreams,
             views,
+            places,
+            nowhere: Rc::new(Place::nowhere(counts)),
         }
     }
 }
 
 impl Gateway {
-    /// A gateway that follows the plan it is given, and each that replaces it.
+    /// A gateway that serves by this plan and counts what it does.
     #[must_use]
-    pub fn new(plans: Arc<ArcSwap<Plan>>, resolver: Resolver) -> Self {
-        let snapshot = Rc::new(Snapshot::new(plans.load_full(), &resolver));
+    pub fn new(
+        plan: Arc<Plan>,
+        resolver: Resolver,
+        counts: Arc<metrics::Worker>,
+        clock: Clock,
+    ) -> Self {
+        let snapshot = Rc::new(Snapshot::new(plan, &resolver, &counts, None));
         Self {
-            plans: RefCell::new(Cache::new(plans)),
             snapshot: RefCell::new(snapshot),
+            former: RefCell::default(),
             resolver,
+            counts,
+            clock,
             ids: RequestIds::default(),
         }
     }
 
-    /// Answers a request, whatever happens.
-    pub async fn handle(&self, request: Request<Incoming>, entrance: Entrance) -> Answer {
-        let snapshot = self.snapshot();
-        let note = snapshot.plan.log_requests.then(|| Note::of(&request));
-        let started = note.as_ref().map(|_| Instant::now());
-        let (target, outcome) = serve(&snapshot, request, entrance).await;
-        let id = match (&note, &outcome) {
-            (None, Ok(_)) => String::new(),
-            _ => self.ids.next(),
-        };
-        let code = outcome.as_ref().err().map(|refused| refused.code);
-        let answer = outcome.unwrap_or_else(|refused| {
-            log_refusal(&refused, target, &id);
-            refused.into_response(&id)
-        });
-        if let (Some(note), Some(started)) = (note, started) {
-            tracing::info!(
-                target: "countersign::request",
-                id,
-                peer = %entrance.peer,
-                method = %note.method,
-                path = note.path,
-                to = target.unwrap_or("-"),
-                status = answer.status().as_u16(),
-                code,
-                took = ?started.elapsed(),
-            );
+    /// What the worker counts.
+    #[must_use]
+    pub fn counts(&self) -> &metrics::Worker {
+        &self.counts
+    }
+
+    /// Serves by another plan from now on. Requests under way end by the one they began with.
+    pub fn follow(&self, plan: Arc<Plan>) {
+        let before = self.snapshot.borrow();
+        let next = Rc::new(Snapshot::new(
+            plan,
+            &self.resolver,
+            &self.counts,
+            Some(&before),
+        ));
+        drop(before);
+        let before = self.snapshot.replace(Rc::clone(&next));
+        let ids = before.plan.listeners.iter().map(|it| it.id);
+        let gone: Vec<listener::Id> = ids.filter(|id| next.plan.listener(*id).is_none()).collect();
+        if !gone.is_empty() {
+            self.former.borrow_mut().push(Former {
+                snapshot: before,
+                gone,
+            });
         }
-        answer
+    }
+
+    /// The last connection of a listener that is gone has ended.
+    pub fn forget(&self, listener: listener::Id) {
+        self.former.borrow_mut().retain_mut(|former| {
+            former.gone.retain(|it| *it != listener);
+            !former.gone.is_empty()
+        });
+    }
+
+    /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        entrance: Entrance,
+        busy: &Busy,
+    ) -> Answer {
+        let Some((snapshot, place)) = self.snapshot(entrance.listener) else {
+            let passage = Passage::begin(&self.snapshot.borrow().nowhere, None);
+            return self.refuse(Refused::internal(), passage);
+        };
+        let is_logged = snapshot.plan.log_requests;
+        let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
+        let mut passage = Passage::begin(&snapshot.nowhere, note);
+        let served = self.serve(
+            &snapshot,
+            request,
+            place,
+            entrance.local,
+            busy,
+            &mut passage,
+        );
+        match caught(served).await {
+            Some(Ok(answer)) => passage.answer(answer),
+            Some(Err(refused)) => self.refuse(refused, passage),
+            None => self.refuse(Refused::internal(), passage),
+        }
+    }
+
+    fn refuse(&self, refused: Refused, mut passage: Passage) -> Answer {
+        let id = passage.id().unwrap_or_else(|| self.ids.next());
+        log_refusal(&refused, passage.target(), &id);
+        passage.refused(refused.code);
+        passage.answer(refused.into_response(&id))
+    }
+
+    /// The way of a request, to its target if it comes that far.
+    async fn serve(
+        &self,
+        snapshot: &Snapshot,
+        mut request: Request<Incoming>,
+        listener: usize,
+        local: IpAddr,
+        busy: &Busy,
+        passage: &mut Passage,
+    ) -> Result<Passed, Refused> {
+        let caller = hyper::upgrade::on(&mut request);
+        let (route, request) = choose(snapshot, request, listener, local)?;
+        passage.lead_to(&snapshot.places[route.target], &self.clock)?;
+        let sent = forward(snapshot, route, request, passage).await?;
+        let target = &snapshot.plan.targets[route.target];
+        Ok(finish(sent, caller, target, busy))
     }
 
     /// Drops what has been idle for too long.
@@ -126,29 +246,16 @@ impl Gateway {
         }
     }
 
-    fn snapshot(&self) -> Rc<Snapshot> {
-        let mut plans = self.plans.borrow_mut();
-        let plan = plans.load();
-        let mut snapshot = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(plan, &snapshot.plan) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(plan), &self.resolver));
+    /// The snapshot that serves a listener's requests now, and the listener's place in it.
+    fn snapshot(&self, listener: listener::Id) -> Option<(Rc<Snapshot>, usize)> {
+        let snapshot = self.snapshot.borrow();
+        if let Some(place) = snapshot.plan.listener(listener) {
+            return Some((Rc::clone(&snapshot), place));
         }
-        Rc::clone(&snapshot)
-    }
-}
-
-/// Serves a request; gives the name of the target it went to, too, as far as it came.
-async fn serve(
-    snapshot: &Snapshot,
-    request: Request<Incoming>,
-    entrance: Entrance,
-) -> (Option<&str>, Result<Answer, Refused>) {
-    match choose(snapshot, request, entrance) {
-        Err(refused) => (None, Err(refused)),
-        Ok((route, request)) => {
-            let target = snapshot.plan.targets[route.target].name.as_str();
-            (Some(target), forward(snapshot, route, request).await)
-        }
+        let former = self.former.borrow();
+        let last = former.iter().find(|it| it.gone.contains(&listener))?;
+        let place = last.snapshot.plan.listener(listener)?;
+        Some((Rc::clone(&last.snapshot), place))
     }
 }
 
@@ -158,14 +265,15 @@ type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
 fn choose(
     snapshot: &Snapshot,
     request: Request<Incoming>,
-    entrance: Entrance,
+    listener: usize,
+    local: IpAddr,
 ) -> Result<Chosen<'_>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
     let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[entrance.listener].admit(&request, entrance.local)?;
-    let route = plan.routes.select(entrance.listener, &request)?;
+    plan.listeners[listener].config.admit(&request, local)?;
+    let route = plan.routes.select(listener, &request)?;
     Ok((route, request))
 }
 
@@ -174,19 +282,21 @@ async fn forward(
     snapshot: &Snapshot,
     route: &Route,
     request: crate::normalize::Normalized<RequestBody>,
-) -> Result<Answer, Refused> {
+    passage: &mut Passage,
+) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
     let method = request.method().clone();
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
         let sent = upstream.send(outgoing.as_it_is()).await?;
-        return Ok(respond::pass(sent.answer, &method, &target.respond));
+        return Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
     let patience = target.credential_timeout;
     let is_ours = !outgoing.has_callers_credential();
     let authorized = credential.place(outgoing, view, patience).await?;
+    passage.wears(credential);
     let mut sent = upstream.send(authorized).await?;
     if is_ours
         && sent.answer.status() == StatusCode::UNAUTHORIZED
@@ -195,37 +305,34 @@ async fn forward(
         && timeout(patience, copy.body().whole()).await == Ok(true)
         && let Some((again, trial)) = credential.place_again(copy, view, patience).await
     {
+        passage.counts().replayed.up();
+        passage.wears(credential);
         sent = upstream.send(again).await?;
         credential.hear(&trial, sent.answer.status());
     }
     if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
-    Ok(respond::pass(sent.answer, &method, &target.respond))
+    Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)))
 }
 
-/// What the log says of a request. The query is left out: tools put secrets there.
-struct Note {
-    method: Method,
-    path: String,
-}
-
-impl Note {
-    fn of(request: &Request<Incoming>) -> Self {
-        Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+/// Hands the answer to the caller; where the target has switched protocols, the connections too.
+fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Passed {
+    match sent.switched_to {
+        None => sent.answer,
+        Some(protocol) => {
+            let idle = target.timeouts.stream;
+            upgrade::switch(sent.answer, caller, protocol, idle, busy.clone())
         }
     }
 }
 
-fn log_refusal(refused: &Refused, target: Option<&str>, id: &str) {
+fn log_refusal(refused: &Refused, target: &str, id: &str) {
     let causes = if refused.causes.is_empty() {
         &*refused.detail
     } else {
         &refused.causes
     };
-    let target = target.unwrap_or("-");
     if refused.status.is_server_error() {
         tracing::warn!(id, to = target, code = refused.code, causes, "refused");
     } else {

@@ -199,6 +199,20 @@ pub fn public_jwk(private: &Secret) -> Result<Value, KeyError> {
     ))
 }
 
+/// Tells tokens apart without telling anything about them: the first 16 hex digits of the SHA-256,
+/// so that `sha256sum` finds the token that somebody holds.
+#[must_use]
+pub fn token_fingerprint(token: &str) -> String {
+    short_hex(&signer::sha256(token.as_bytes()))
+}
+
+/// The same for a secret that somebody may have chosen: under a key that this process drew, for
+/// the reason that [`SigningKey::fingerprint`] has.
+#[must_use]
+pub fn chosen_fingerprint(secret: &str) -> String {
+    short_hex(&secret_fingerprint(secret.as_bytes()))
+}
+
 /// See [`SigningKey::fingerprint`].
 fn secret_fingerprint(secret: &[u8]) -> Vec<u8> {
     static KEY: OnceLock<Zeroizing<[u8; 32]>> = OnceLock::new();

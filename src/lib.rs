@@ -18,6 +18,7 @@ pub mod router;
 pub mod upstream;
 
 // What holds it together.
+pub mod admin;
 pub mod app;
 pub mod caller;
 pub mod cli;
@@ -29,14 +30,19 @@ pub mod worker;
 pub mod backoff;
 pub mod body;
 pub mod clock;
+pub mod confine;
 pub mod dial;
 pub mod headers;
 pub mod host;
 pub mod jws;
+pub mod limits;
+pub mod metrics;
 pub mod secret;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
+pub mod unwind;
 pub mod url;
 
 // The vendors' own sides. Nothing of the above is used in there.

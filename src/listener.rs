@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpSocket;
 
 use crate::host::{self, Pattern};
 use crate::normalize::Normalized;
 
 pub mod manners;
+pub mod room;
 
 use manners::Manners;
 
@@ -17,7 +19,7 @@ use manners::Manners;
 const BACKLOG: u32 = 1024;
 
 /// A listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
@@ -29,6 +31,19 @@ pub struct Config {
     pub manners: Manners,
     /// The most callers at once; as many as the process takes if `None`.
     pub connections: Option<usize>,
+}
+
+/// Tells listeners apart from one plan to the next. None is ever given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(u64);
+
+impl Id {
+    /// One that no other listener of this process has or had.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Why a caller is not let in. The texts are for the caller.
@@ -53,6 +68,16 @@ pub enum Denied {
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Config {
+    /// Whether both let in the same callers in the same way, whatever they are called.
+    #[must_use]
+    pub fn has_rule_of(&self, other: &Self) -> bool {
+        let renamed = Self {
+            name: self.name.clone(),
+            ..other.clone()
+        };
+        *self == renamed
+    }
+
     /// Whether a request may come in here.
     ///
     /// # Errors
@@ -60,7 +85,11 @@ impl Config {
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, local: IpAddr) -> Result<(), Denied> {
         self.admit_host(request.host(), local)?;
-        admit_site(request)
+        if is_same_site(request.headers()) {
+            Ok(())
+        } else {
+            Err(Denied::CrossSite)
+        }
     }
 
     /// A name must be on the list. An address literal must be the one the connection came in on:
@@ -80,20 +109,15 @@ impl Config {
     }
 }
 
-/// Refuses what a browser sends on behalf of another site's page. Both headers are forbidden to
-/// scripts (Fetch section 2.2.2), so that a page cannot lie in them.
-fn admit_site<B>(request: &Normalized<B>) -> Result<(), Denied> {
-    let headers = request.headers();
+/// Whether this is anything but what a browser sends on behalf of another site's page. Both headers
+/// are forbidden to scripts (Fetch section 2.2.2), so that a page cannot lie in them.
+#[must_use]
+pub fn is_same_site(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let host = headers.get(header::HOST);
-    let is_ours = sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
-        && origins.all(|origin| is_same_origin(origin, host));
-    if is_ours {
-        Ok(())
-    } else {
-        Err(Denied::CrossSite)
-    }
+    sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+        && origins.all(|origin| is_same_origin(origin, host))
 }
 
 fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
@@ -189,7 +213,14 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let request = builder.body(()).expect("a request");
-        let request = normalize(request, &normalize::Config { target: 100 }).expect("one meaning");
+        let request = normalize(
+            request,
+            &normalize::Config {
+                target: 100,
+                headers: 100,
+            },
+        )
+        .expect("one meaning");
         let listener = Config {
             name: "local".into(),
             address: ([127, 0, 0, 1], 0).into(),

@@ -16,6 +16,8 @@ use crate::host;
 pub struct Config {
     /// The longest path and query, in bytes.
     pub target: usize,
+    /// The most headers in HTTP/2, which bounds only their size while it reads. HTTP/1 counts them.
+    pub headers: usize,
 }
 
 /// A request with one meaning.
@@ -78,6 +80,9 @@ pub enum Refusal {
     /// The request target is longer than the limit.
     #[error("the request target is longer than {0} bytes")]
     TargetTooLong(usize),
+    /// There are more headers than the limit.
+    #[error("the request has more than {0} headers")]
+    TooManyHeaders(usize),
     /// Anything else that can be read in two ways.
     #[error("{0}")]
     Ambiguous(&'static str),
@@ -94,6 +99,9 @@ pub enum Refusal {
 pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B>, Refusal> {
     let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
+    if parts.version == Version::HTTP_2 && parts.headers.len() > config.headers {
+        return Err(Refusal::TooManyHeaders(config.headers));
+    }
     let host_name = check_host(&mut parts)?;
     join_cookies(&mut parts);
     check_framing(&parts)?;

@@ -14,6 +14,8 @@ use http_body::Body;
 use crate::headers;
 use crate::normalize::{Normalized, decode_fully, name_in};
 
+pub(crate) mod upgrade;
+
 /// What a route does to its requests.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,6 +37,8 @@ pub struct Config {
     pub placement: Option<HeaderName>,
     /// What happens to a credential that the caller brings.
     pub client_authorization: ClientAuthorization,
+    /// Protocols, in lower case, that a request may ask to go on with.
+    pub upgrades: Vec<String>,
     /// The name by which this process knows its own requests again.
     pub pseudonym: Pseudonym,
 }
@@ -279,6 +283,12 @@ impl<B> Authorized<B> {
         Some(Repeatable(copy))
     }
 
+    /// The protocol that it asks to go on with.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&HeaderValue> {
+        self.0.headers().get(header::UPGRADE)
+    }
+
     /// The request, for the one who sends it.
     #[must_use]
     pub fn into_request(self) -> Request<B> {
@@ -322,9 +332,13 @@ pub fn prepare<B: Body>(request: Normalized<B>, config: &Config) -> Result<Outgo
         return Err(Refusal::Loop);
     }
     parts.uri = rewrite(&parts.uri, config)?;
+    let protocol = upgrade::asked(&parts, !body.is_end_stream(), &config.upgrades);
     let has_callers_credential = take_callers_credential(&mut parts.headers, config)?;
     clean(&mut parts.headers, config);
     frame(&mut parts.headers, &body);
+    if let Some(protocol) = protocol {
+        upgrade::put(&mut parts.headers, protocol);
+    }
     parts.headers.insert(header::HOST, config.host.clone());
     parts
         .headers

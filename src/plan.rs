@@ -1,11 +1,14 @@
 //! The immutable snapshot that serves requests. A request uses one plan from its first stage to its
 //! last.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::Credential;
 use crate::dial::Endpoint;
+use crate::limits::Limits;
+use crate::listener::room::Room;
 use crate::router::Table;
 use crate::upstream::Timeouts;
 use crate::{body, listener, normalize, outgoing, respond};
@@ -13,8 +16,8 @@ use crate::{body, listener, normalize, outgoing, respond};
 /// What serves requests.
 #[derive(Debug)]
 pub struct Plan {
-    /// The listeners; connections carry an index into this.
-    pub listeners: Vec<listener::Config>,
+    /// The listeners. Rules carry an index into this, connections an id: they outlive the plan.
+    pub listeners: Vec<Listener>,
     /// Which request takes which route.
     pub routes: Table<Route>,
     /// The targets; routes carry an index into this.
@@ -27,6 +30,29 @@ pub struct Plan {
     pub body: body::Config,
     /// Whether each request is logged.
     pub log_requests: bool,
+    /// How many requests are taken, for all targets together.
+    pub limits: Limits,
+}
+
+impl Plan {
+    /// The place of a listener, if it is one of this plan's.
+    #[must_use]
+    pub fn listener(&self, id: listener::Id) -> Option<usize> {
+        self.listeners.iter().position(|it| it.id == id)
+    }
+}
+
+/// A listener in service.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Which it is, whatever its place in the plan.
+    pub id: listener::Id,
+    /// Who is let in.
+    pub config: listener::Config,
+    /// Where it listens, with the port that was chosen.
+    pub bound: SocketAddr,
+    /// Counts its callers.
+    pub room: Arc<Room>,
 }
 
 /// Where a request goes, and what is done to it on the way.
@@ -51,6 +77,8 @@ pub struct Target {
     pub timeouts: Timeouts,
     /// How long a request waits for a token.
     pub credential_timeout: Duration,
+    /// How many requests it takes.
+    pub limits: Limits,
     /// What is done to its answers.
     pub respond: respond::Config,
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::body::{Fault, Lease, ResponseBody};
 use crate::credential::Unavailable;
 use crate::dial::DialError;
+use crate::limits::Exceeded;
 use crate::listener::Denied;
 use crate::upstream::UpstreamError;
 use crate::{headers, normalize, outgoing, router};
@@ -115,17 +116,6 @@ impl Refused {
             "internal",
             "proxy_internal_error",
             detail,
-        )
-    }
-
-    /// A request in HTTP/2 with more headers than are read in HTTP/1.
-    #[must_use]
-    pub fn too_many_headers() -> Self {
-        Self::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "too-large",
-            REQUEST_ERROR,
-            "the request has more headers than this proxy takes",
         )
     }
 
@@ -254,6 +244,12 @@ impl From<normalize::Refusal> for Refused {
             normalize::Refusal::TargetTooLong(_) => {
                 Self::new(StatusCode::URI_TOO_LONG, "too-large", REQUEST_ERROR, detail)
             }
+            normalize::Refusal::TooManyHeaders(_) => Self::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too-large",
+                REQUEST_ERROR,
+                detail,
+            ),
             normalize::Refusal::Ambiguous(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "bad-request",
@@ -271,6 +267,9 @@ impl From<normalize::Refusal> for Refused {
         refused.closing()
     }
 }
+
+/// Ports that were used come free after a minute at most, descriptors much sooner.
+const EXHAUSTED: Duration = Duration::from_secs(5);
 
 const REQUEST_ERROR: &str = "http_request_error";
 const REQUEST_DENIED: &str = "http_request_denied";
@@ -326,6 +325,29 @@ impl From<outgoing::Refusal> for Refused {
         Self::new(status, code, error, detail)
     }
 }
+
+impl From<Exceeded> for Refused {
+    fn from(exceeded: Exceeded) -> Self {
+        let (status, code, error, after) = match exceeded {
+            Exceeded::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                PROXY_RESPONSE,
+                BUSY,
+            ),
+            Exceeded::Rate { after } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate", REQUEST_DENIED, after)
+            }
+        };
+        Self {
+            retry_after: Some(after),
+            ..Self::new(status, code, error, exceeded.to_string())
+        }
+    }
+}
+
+/// When to come back if too many requests are under way: as soon as one can say so.
+const BUSY: Duration = Duration::from_secs(1);
 
 impl From<Unavailable> for Refused {
     fn from(unavailable: Unavailable) -> Self {
@@ -397,6 +419,20 @@ impl From<UpstreamError> for Refused {
                 "connection_refused",
                 "the target cannot be connected to",
             ),
+            UpstreamError::Dial(DialError::Tunnel { .. }) => bad(
+                "upstream-refused",
+                "connection_refused",
+                "the parent proxy on the way to the target gave no tunnel",
+            ),
+            UpstreamError::Dial(DialError::Exhausted { .. }) => Self {
+                retry_after: Some(EXHAUSTED),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    PROXY_RESPONSE,
+                    "this proxy has no port or file descriptor left for another connection",
+                )
+            },
             UpstreamError::Dial(DialError::Tls { .. } | DialError::Roots(_)) => bad(
                 "upstream-tls",
                 "tls_certificate_error",

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 pub mod material;
 pub mod store;
+pub mod trail;
 
 /// Bytes that are wiped when they are dropped and that no formatter shows.
 ///

@@ -25,10 +25,24 @@ impl Shutdown {
 }
 
 impl Drain {
+    /// Whether the end has been announced.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Returns once the end has been announced, or the one who could announce it is gone.
     pub async fn begun(&mut self) {
         // An error means that the sender was dropped: nobody is left to serve for.
         let _ = self.0.wait_for(|begun| *begun).await;
+    }
+}
+
+impl Drain {
+    /// Whether the end has been announced.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        *self.0.borrow()
     }
 }
 

@@ -36,6 +36,15 @@ pub enum RootsError {
     Unusable(String),
 }
 
+/// Whoever trusts the same is the same: what was loaded for it follows from that.
+impl PartialEq for Verification {
+    fn eq(&self, other: &Self) -> bool {
+        self.authorities == other.authorities
+    }
+}
+
+impl Eq for Verification {}
+
 impl Verification {
     /// Trusts these authorities and nobody else.
     #[must_use]

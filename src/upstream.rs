@@ -3,16 +3,16 @@
 //! Every worker has its own upstreams with their own pools; nothing here is shared between
 //! threads but the endpoint's description.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::{Fault, RequestBody, ResponseBody};
-use crate::dial::resolver::Resolver;
-use crate::dial::{DialError, Endpoint};
-use crate::outgoing::{Authorized, Repeatable};
+use crate::dial::DialError;
+use crate::outgoing::{Authorized, Repeatable, upgrade};
 
 mod framing;
 mod members;
@@ -20,7 +20,7 @@ pub mod pool;
 pub mod retry;
 
 use members::Members;
-use pool::Lease;
+use pool::{Lease, Pool};
 
 /// How slow an upstream may be once it is connected.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,23 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Without a byte of the answer's body.
     pub idle: Duration,
+    /// The same once protocols were switched, and in a stream of events.
+    pub stream: Duration,
+}
+
+impl Timeouts {
+    /// How long an answer's body may be silent. Events, and the pictures of a camera, come when
+    /// something happens.
+    fn for_body(&self, headers: &HeaderMap) -> Duration {
+        const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"multipart/x-mixed-replace"];
+        let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|it| {
+            let bytes = it.as_bytes();
+            let end = bytes.iter().position(|byte| *byte == b';');
+            let media_type = bytes[..end.unwrap_or(bytes.len())].trim_ascii();
+            STREAMS.iter().any(|it| it.eq_ignore_ascii_case(media_type))
+        });
+        if is_stream { self.stream } else { self.idle }
+    }
 }
 
 /// The network side of a target, as one worker sees it.
@@ -42,10 +59,25 @@ pub struct Upstream {
 #[derive(Debug)]
 pub struct Sent {
     /// The head of the answer, and its body on the way.
-    pub answer: Response<ResponseBody<Lease>>,
+    pub answer: Answer,
     /// A second copy of the request, if there can be one.
     pub copy: Option<Repeatable<RequestBody>>,
+    /// The protocol that the connection speaks from here on, if it was asked to leave HTTP and did.
+    pub switched_to: Option<HeaderValue>,
 }
+
+impl Sent {
+    /// Changes the answer.
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(Answer) -> Answer) -> Self {
+        Self {
+            answer: change(self.answer),
+            ..self
+        }
+    }
+}
+
+type Answer = Response<ResponseBody<Lease>>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +94,7 @@ pub enum UpstreamError {
     /// What came is no answer in HTTP.
     #[error("the upstream's answer is not HTTP as it should be")]
     Broken(#[source] hyper::Error),
-    /// It switched protocols, which nobody asked it to.
+    /// It switched protocols, which nobody asked it to, or not to this one.
     #[error("the upstream switched protocols without being asked to")]
     Switched,
     /// Its head says more than once, or not in plain words, where the body ends.
@@ -74,13 +106,19 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream without connections.
+    /// An upstream with a pool for each place that it is at.
     #[must_use]
-    pub fn new(endpoints: &[Arc<Endpoint>], timeouts: Timeouts, resolver: &Resolver) -> Self {
+    pub fn new(pools: Vec<Rc<Pool>>, timeouts: Timeouts) -> Self {
         Self {
-            members: Members::new(endpoints, resolver),
+            members: Members::new(pools),
             timeouts,
         }
+    }
+
+    /// Its pools, for an upstream that takes its place.
+    #[must_use]
+    pub fn pools(&self) -> &[Rc<Pool>] {
+        self.members.pools()
     }
 
     /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
@@ -91,22 +129,45 @@ impl Upstream {
     /// An [`UpstreamError`]; who is to blame is part of it.
     pub async fn send(&self, request: Authorized<RequestBody>) -> Result<Sent, UpstreamError> {
         let first_byte = self.timeouts.first_byte;
+        let asked = request.protocol().cloned();
         let (answer, lease, copy) = retry::send(&self.members, request, first_byte).await?;
-        // No request of ours asks for another protocol, and a connection that has left HTTP can
-        // carry no further request.
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(UpstreamError::Switched);
-        }
+        let switched_to = match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, &answer)?),
+            _ => None,
+        };
+        // A connection that has left HTTP carries no further request.
+        let lease = match switched_to {
+            Some(_) => lease.used_up(),
+            None => lease,
+        };
         if !framing::is_plain(answer.headers()) {
             return Err(UpstreamError::Framing);
         }
-        let idle = self.timeouts.idle;
+        let idle = self.timeouts.for_body(answer.headers());
         let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));
-        Ok(Sent { answer, copy })
+        Ok(Sent {
+            answer,
+            copy,
+            switched_to,
+        })
     }
 
     /// Drops connections that have been idle for too long.
     pub fn sweep(&self) {
         self.members.sweep();
     }
+}
+
+/// The protocol that was asked for and that the answer names: a server that leaves HTTP for anything
+/// else, or unasked, is broken, or a request in front of it was read in two ways.
+fn agreed(
+    asked: Option<HeaderValue>,
+    answer: &Response<Incoming>,
+) -> Result<HeaderValue, UpstreamError> {
+    let named = upgrade::only(answer.headers());
+    asked
+        .filter(|asked| {
+            named.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))
+        })
+        .ok_or(UpstreamError::Switched)
 }

@@ -2,99 +2,179 @@
 //! never leaves the worker that accepted it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as Socket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::Instant;
 
-use crate::caller::seats::Rooms;
-use crate::caller::{self, Callers, converse};
+use crate::caller::Callers;
+use crate::caller::seats::Seats;
+use crate::clock::Clock;
 use crate::dial::resolver::Resolver;
-use crate::gateway::{Entrance, Gateway};
-use crate::listener::manners::{Manners, Protocols};
-use crate::plan::Plan;
+use crate::gateway::Gateway;
+use crate::metrics;
+use crate::plan::{Listener, Plan};
 use crate::shutdown::{Busy, Drain, guards};
+use crate::{caller, listener};
+
+mod door;
+
+use door::Door;
 
 /// How often free connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How long a worker waits when the system has no file descriptor left for a connection: long
-/// enough not to spin, short enough that the next one that is freed is soon used.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(500);
-
-/// How often it says so.
-const COMPLAINT: Duration = Duration::from_secs(10);
+/// How much longer than their own deadline connections are waited for, should one not keep it.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a worker shares with the rest of the process.
 #[derive(Debug)]
 pub struct Shared {
-    /// The plan in force.
-    pub plans: Arc<ArcSwap<Plan>>,
     /// Looks names up.
     pub resolver: Resolver,
+    /// What this worker counts.
+    pub counts: Arc<metrics::Worker>,
+    /// What rates are measured with.
+    pub clock: Clock,
     /// Hears of the end.
     pub drain: Drain,
-    /// Where callers sit, in the order of the plan's listeners.
-    pub rooms: Vec<Rooms>,
+    /// Where callers sit, of all workers.
+    pub seats: Seats,
+}
+
+/// What a worker goes by from now on, all of it at once: no request sees a part.
+#[derive(Debug)]
+pub struct Turn {
+    /// The plan. A listener that is not in it is closed, and its connections end.
+    pub plan: Arc<Plan>,
+    /// What connections may do that are accepted from now on.
+    pub caller: caller::Config,
+    /// This worker's sockets of listeners that are new.
+    pub opened: Vec<(listener::Id, std::net::TcpListener)>,
+    /// Listeners that stay and let in other callers than before: their connections end.
+    pub drained: Vec<listener::Id>,
+    /// Told when it has been done.
+    pub done: oneshot::Sender<()>,
 }
 
 /// Serves until the end is announced and what was under way is finished, or its time is up.
-/// `sockets` are in the order of the plan's listeners.
+/// The channel brings what it goes by: the first of it at once.
 ///
 /// # Errors
 ///
-/// If the runtime or a socket cannot be set up.
-pub fn run(sockets: Vec<Socket>, config: caller::Config, shared: Shared) -> io::Result<()> {
+/// If the runtime cannot be set up.
+pub fn run(turns: mpsc::UnboundedReceiver<Turn>, shared: Shared) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(serve(sockets, config, shared))
+    runtime.block_on(serve(turns, shared));
+    Ok(())
 }
 
-async fn serve(sockets: Vec<Socket>, config: caller::Config, mut shared: Shared) -> io::Result<()> {
-    let plan = shared.plans.load_full();
-    let gateway = Rc::new(Gateway::new(shared.plans, shared.resolver));
+async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
+    let Some(first) = turns.recv().await else {
+        return;
+    };
     let (busy, all_idle) = guards();
-    let callers = Rc::new(Callers::new(Rc::clone(&gateway), config));
-    let mut accepting = Vec::new();
-    for (listener, (socket, rooms)) in sockets.into_iter().zip(shared.rooms).enumerate() {
-        socket.set_nonblocking(true)?;
-        let door = Door {
-            socket: TcpListener::from_std(socket)?,
-            listener,
-            manners: plan.listeners[listener].manners,
-            rooms,
-        };
-        let drain = shared.drain.clone();
-        accepting.push(spawn_local(accept(
-            door,
-            Rc::clone(&callers),
-            drain,
-            busy.clone(),
-        )));
-    }
-    drop(busy);
+    let gateway = Rc::new(Gateway::new(
+        Arc::clone(&first.plan),
+        shared.resolver,
+        shared.counts,
+        shared.clock,
+    ));
+    let mut worker = Worker {
+        gateway: Rc::clone(&gateway),
+        doors: Vec::new(),
+        seats: shared.seats,
+        busy,
+    };
+    let mut drain = worker.turn(first);
     let sweeping = spawn_local(sweep(gateway));
-    shared.drain.begun().await;
-    for task in accepting {
-        // Each ends by itself once it has taken in what was waiting.
-        let _ = task.await;
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.drain.begun() => break,
+            turn = turns.recv() => match turn {
+                Some(turn) => drain = worker.turn(turn),
+                // Nobody is left to serve for.
+                None => break,
+            },
+        }
     }
-    callers.end();
-    sweeping.abort();
-    if tokio::time::timeout(config.drain, all_idle.wait())
+    worker.end();
+    if tokio::time::timeout(drain + GRACE, all_idle.wait())
         .await
         .is_err()
     {
-        tracing::warn!(after = ?config.drain, "requests under way were cut off");
+        tracing::warn!("connections did not end, and are dropped");
     }
-    Ok(())
+    sweeping.abort();
+}
+
+/// The worker's listeners, and what serves their requests.
+struct Worker {
+    gateway: Rc<Gateway>,
+    doors: Vec<Door>,
+    seats: Seats,
+    busy: Busy,
+}
+
+impl Worker {
+    /// Does what a turn says; gives how long connections may take to end from now on.
+    fn turn(&mut self, turn: Turn) -> Duration {
+        let Turn { plan, caller, .. } = turn;
+        self.gateway.follow(Arc::clone(&plan));
+        let doors = std::mem::take(&mut self.doors);
+        for mut door in doors {
+            let Some(place) = plan.listener(door.id()) else {
+                self.close(door);
+                continue;
+            };
+            let drains = turn.drained.contains(&door.id());
+            let callers = self.callers(&plan.listeners[place], caller);
+            door.admit(callers, drains);
+            self.doors.push(door);
+        }
+        for (id, socket) in turn.opened {
+            let Some(place) = plan.listener(id) else {
+                continue;
+            };
+            let callers = self.callers(&plan.listeners[place], caller);
+            match Door::open(id, socket, callers) {
+                Ok(door) => self.doors.push(door),
+                Err(error) => tracing::error!(%error, "a worker cannot take part in a listener"),
+            }
+        }
+        // Whoever waited for it may have gone away.
+        let _ = turn.done.send(());
+        caller.drain
+    }
+
+    /// Those who come in at a listener from now on.
+    fn callers(&self, listener: &Listener, config: caller::Config) -> Rc<Callers> {
+        let (gateway, seats) = (Rc::clone(&self.gateway), self.seats.clone());
+        Rc::new(Callers::new(gateway, config, listener, seats))
+    }
+
+    /// Closes a listener. Its connections are waited for by a task of their own.
+    fn close(&self, door: Door) {
+        let (gateway, busy) = (Rc::clone(&self.gateway), self.busy.clone());
+        spawn_local(async move {
+            let id = door.id();
+            door.close().await;
+            gateway.forget(id);
+            drop(busy);
+        });
+    }
+
+    fn end(mut self) {
+        for door in std::mem::take(&mut self.doors) {
+            self.close(door);
+        }
+    }
 }
 
 async fn sweep(gateway: Rc<Gateway>) {
@@ -102,76 +182,4 @@ async fn sweep(gateway: Rc<Gateway>) {
         tokio::time::sleep(SWEEP).await;
         gateway.sweep();
     }
-}
-
-/// Where a worker lets callers of one listener in.
-struct Door {
-    socket: TcpListener,
-    listener: usize,
-    manners: Manners,
-    rooms: Rooms,
-}
-
-async fn accept(door: Door, callers: Rc<Callers>, mut drain: Drain, busy: Busy) {
-    let mut complained = None;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = door.socket.accept() => accepted,
-            // Only when nothing waits to be accepted: closing first would lose those connections.
-            () = drain.begun() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => door.let_in(stream, peer, &callers, &busy),
-            Err(error) if is_its_own(&error) => {}
-            Err(error) => {
-                // The listening socket stays ready as long as somebody waits, so that without a
-                // pause this would fail again at once, and for everybody.
-                if complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAINT) {
-                    tracing::error!(%error, "cannot accept a connection; tried again twice a second");
-                    complained = Some(Instant::now());
-                }
-                tokio::time::sleep(NO_DESCRIPTOR).await;
-            }
-        }
-    }
-}
-
-impl Door {
-    fn let_in(&self, stream: TcpStream, peer: SocketAddr, callers: &Rc<Callers>, busy: &Busy) {
-        let Some(seat) = self.rooms.enter(busy.clone()) else {
-            // What HTTP/2 takes for an answer would have to be asked for first.
-            if self.manners.protocols != Protocols::Http2 {
-                let rooms = self.rooms.clone();
-                spawn_local(async move { rooms.turn_away(stream).await });
-            }
-            return;
-        };
-        // An answer is written in one piece wherever it can be; nothing is won by waiting.
-        let _ = stream.set_nodelay(true);
-        if let Ok(local) = stream.local_addr() {
-            let entrance = Entrance {
-                listener: self.listener,
-                local: local.ip(),
-                peer: peer.ip(),
-            };
-            spawn_local(converse(
-                stream,
-                entrance,
-                self.manners,
-                Rc::clone(callers),
-                seat,
-            ));
-        }
-    }
-}
-
-/// Connections that were gone before they were accepted are nobody's trouble.
-fn is_its_own(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

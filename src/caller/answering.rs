@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use super::Callers;
 use super::pace::{Answering, Pace};
 use crate::gateway::{Content, Entrance};
-use crate::respond::Refused;
+use crate::shutdown::Busy;
 
 /// Has the gateway answer. The answer counts as begun when this is called: on its connection, and
 /// on its stream where it has one of its own.
@@ -21,19 +21,15 @@ pub(super) fn answer(
     callers: &Rc<Callers>,
     request: Request<Incoming>,
     entrance: Entrance,
+    busy: &Rc<Busy>,
     connection: &Arc<Pace>,
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
-    let callers = Rc::clone(callers);
+    let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
     let connection = Answering::begin(connection);
     let stream = stream.map(Answering::begin);
     async move {
-        // HTTP/1 has the same limit while a head is read; HTTP/2 bounds its size alone.
-        let answer = if request.headers().len() > callers.config.headers {
-            Refused::too_many_headers().into_response("")
-        } else {
-            callers.gateway.handle(request, entrance).await
-        };
+        let answer = callers.gateway.handle(request, entrance, &busy).await;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             connection.pace().switch();
         }

@@ -16,7 +16,7 @@ use super::pace::{Pace, Place};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How slow a caller may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// From the first byte of a request's head to its last.
     pub head: Duration,
@@ -37,6 +37,8 @@ pub(super) enum Due {
     Send,
     /// The caller may be gone and nobody would notice.
     Look,
+    /// The connection must have ended.
+    End,
 }
 
 /// What has begun when, on one connection.
@@ -52,6 +54,8 @@ pub(super) struct Deadlines {
     stalled: Option<(u32, Instant)>,
     /// Since when nobody would notice that the caller is gone.
     blind: Option<Instant>,
+    /// When the connection must have ended.
+    end: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -65,6 +69,7 @@ impl Deadlines {
             head: None,
             stalled: None,
             blind: None,
+            end: None,
             timer: None,
         }
     }
@@ -73,6 +78,11 @@ impl Deadlines {
     pub(super) fn expect_the_end(&mut self, keep_alive: Duration) {
         self.config.keep_alive = keep_alive;
         self.idle = None;
+    }
+
+    /// Ends the connection after so long, from now on.
+    pub(super) fn end_within(&mut self, span: Duration) {
+        self.end = Some(Instant::now() + span);
     }
 
     /// Since when nothing is being answered.
@@ -116,7 +126,9 @@ impl Deadlines {
             // While the end of an answer is on its way, that is what is waited for.
             stalled.is_none().then(|| self.unasked(pace))
         };
-        [stalled, asked].into_iter().flatten().min_by_key(|it| it.0)
+        let end = self.end.map(|until| (until, Due::End));
+        let all = [stalled, asked, end];
+        all.into_iter().flatten().min_by_key(|it| it.0)
     }
 
     fn stalled(&mut self, pace: &Pace) -> Option<(Instant, Due)> {

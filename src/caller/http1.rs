@@ -18,7 +18,6 @@ use super::pace::{Order, Pace, Place};
 use super::strict::Strict;
 use super::{Callers, Line, Notice, Waiting};
 use crate::gateway::Entrance;
-use crate::listener::manners::HalfClose;
 
 /// How long a connection that nothing is asked on keeps all that it takes to be served: its buffers
 /// are ten times what a connection costs that only waits.
@@ -32,13 +31,14 @@ enum End {
     Idle,
     /// Its caller is too slow.
     Slow,
+    /// The time is up that requests have to finish.
+    CutOff,
 }
 
 /// Serves a connection until it ends, or until nothing is asked on it; gives it back then.
 pub(super) async fn serve<S: Line>(
     waiting: Waiting<S>,
     entrance: Entrance,
-    half_close: HalfClose,
     callers: &Rc<Callers>,
 ) -> Option<Waiting<S>> {
     let pace = Arc::new(Pace::default());
@@ -47,15 +47,16 @@ pub(super) async fn serve<S: Line>(
         ..callers.config.deadlines
     };
     let mut deadlines = Deadlines::new(config, Some(waiting.since));
+    let busy = Rc::new(waiting.seat.busy());
     let strict = Strict::new(
         waiting.line,
         waiting.ahead,
-        half_close,
+        callers.manners.half_close,
         Arc::clone(&pace),
         waiting.seat,
     );
     let (own, noted) = (Rc::clone(callers), Arc::clone(&pace));
-    let service = service_fn(move |request| answer(&own, request, entrance, &noted, None));
+    let service = service_fn(move |request| answer(&own, request, entrance, &busy, &noted, None));
     let mut connection = Builder::new()
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)
@@ -69,6 +70,7 @@ pub(super) async fn serve<S: Line>(
     let end = poll_fn(|context| {
         if notice.is_news(context) {
             Pin::new(&mut connection).graceful_shutdown();
+            deadlines.end_within(callers.config.drain);
         }
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
@@ -84,6 +86,7 @@ pub(super) async fn serve<S: Line>(
                     pace.order(Order::Late);
                 }
                 Due::Idle if pace.place() == Place::Between => return Poll::Ready(End::Idle),
+                Due::End => return Poll::Ready(End::CutOff),
                 Due::Head | Due::Idle | Due::Send => return Poll::Ready(End::Slow),
             }
         }
@@ -93,6 +96,10 @@ pub(super) async fn serve<S: Line>(
         End::Over(Ok(())) => None,
         End::Over(Err(error)) => {
             tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+            None
+        }
+        End::CutOff => {
+            callers.cut_one_off();
             None
         }
         End::Slow => {

@@ -46,6 +46,7 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
     pace.switch();
     pace.waits_to_read();
     let mut deadlines = Deadlines::new(callers.config.deadlines, Some(waiting.since));
+    let busy = Rc::new(waiting.seat.busy());
     let line = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -55,8 +56,9 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
     );
     let streams = Streams::new(callers.config.deadlines);
     let (own, noted, begun) = (Rc::clone(callers), Arc::clone(&pace), streams.clone());
-    let service =
-        service_fn(move |request| answer(&own, request, entrance, &noted, Some(&begun.begin())));
+    let service = service_fn(move |request| {
+        answer(&own, request, entrance, &busy, &noted, Some(&begun.begin()))
+    });
     let head = u32::try_from(callers.config.head).unwrap_or(u32::MAX);
     let mut connection = pin!(
         Builder::new(streams)
@@ -79,6 +81,7 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
         if notice.is_news(context) {
             connection.as_mut().graceful_shutdown();
             deadlines.expect_the_end(GOODBYE);
+            deadlines.end_within(callers.config.drain);
             is_told = true;
         }
         loop {
@@ -90,6 +93,10 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
                     connection.as_mut().graceful_shutdown();
                     deadlines.expect_the_end(GOODBYE);
                     is_told = true;
+                }
+                Due::End => {
+                    callers.cut_one_off();
+                    return Poll::Ready(None);
                 }
                 _ => return Poll::Ready(None),
             }

@@ -4,7 +4,6 @@
 //! process that lets in more than that leaves none for tokens, and then nobody is served.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Line;
+use crate::listener::room::{Room, Taken};
 use crate::respond;
 use crate::shutdown::Busy;
 
@@ -48,79 +48,32 @@ pub fn most() -> usize {
     usize::try_from((descriptors / 2).clamp(8, MOST)).unwrap_or(usize::MAX)
 }
 
-/// A number of seats, shared by all workers. Only a connection's beginning and end touch it.
-#[derive(Debug)]
-pub struct Room {
-    seats: usize,
-    taken: AtomicUsize,
-}
-
-impl Room {
-    /// A room with so many seats.
-    #[must_use]
-    pub fn new(seats: usize) -> Arc<Self> {
-        Arc::new(Self {
-            seats,
-            taken: AtomicUsize::new(0),
-        })
-    }
-
-    fn take(self: &Arc<Self>) -> Option<Taken> {
-        let taken = Taken(Arc::clone(self));
-        // Counted first: two who look at the last seat at once must not both have it.
-        (self.taken.fetch_add(1, Relaxed) < self.seats).then_some(taken)
-    }
-}
-
-/// One seat, given back when it is dropped.
-#[derive(Debug)]
-struct Taken(Arc<Room>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The rooms that a caller of one listener needs a seat in.
+/// The seats of the whole process.
 #[derive(Clone, Debug)]
-pub struct Rooms {
+pub struct Seats {
+    most: usize,
     process: Arc<Room>,
-    listener: Option<Arc<Room>>,
     told: Arc<Room>,
 }
 
-impl Rooms {
-    /// The rooms of the whole process.
+impl Seats {
+    /// So many, and none taken.
     #[must_use]
-    pub fn new(seats: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self {
-            process: Room::new(seats),
-            listener: None,
-            told: Room::new(TOLD),
+            most,
+            process: Arc::default(),
+            told: Arc::default(),
         }
     }
 
-    /// The same with one more, for a listener that has a limit of its own.
+    /// Takes one, and one of the listener's, which may have fewer; `None` if there is none.
     #[must_use]
-    pub fn with(&self, listener: Option<Arc<Room>>) -> Self {
-        Self {
-            listener,
-            ..self.clone()
-        }
-    }
-
-    /// Takes a seat in each; `None` if one of them is full.
-    #[must_use]
-    pub fn enter(&self, busy: Busy) -> Option<Seat> {
-        let listener = match &self.listener {
-            Some(room) => Some(room.take()?),
-            None => None,
-        };
+    pub fn take(&self, listener: &Arc<Room>, most: Option<usize>, busy: Busy) -> Option<Seat> {
         Some(Seat {
-            _process: self.process.take()?,
-            _listener: listener,
-            _busy: busy,
+            _listener: listener.take(most.unwrap_or(usize::MAX))?,
+            _process: self.process.take(self.most)?,
+            busy,
         })
     }
 
@@ -128,7 +81,7 @@ impl Rooms {
     /// waiting to be let in, and it knows when to come again. It is not told where that would take a
     /// TLS handshake first.
     pub async fn turn_away(&self, mut line: impl Line) {
-        let Some(_told) = self.told.take() else {
+        let Some(_told) = self.told.take(TOLD) else {
             return;
         };
         let telling = async {
@@ -147,8 +100,15 @@ impl Rooms {
 #[derive(Debug)]
 pub struct Seat {
     _process: Taken,
-    _listener: Option<Taken>,
-    _busy: Busy,
+    _listener: Taken,
+    busy: Busy,
+}
+
+impl Seat {
+    /// For what goes on after the connection has left HTTP.
+    pub(super) fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
 }
 
 #[cfg(test)]
@@ -159,15 +119,17 @@ mod tests {
     #[test]
     fn a_seat_is_free_again_when_its_connection_ends() {
         let (busy, _all_idle) = guards();
-        let house = Rooms::new(2);
-        let small = house.with(Some(Room::new(1)));
-        let seat = small.enter(busy.clone()).expect("the first");
-        assert!(small.enter(busy.clone()).is_none());
-        let _second = house.enter(busy.clone()).expect("the second of the house");
-        assert!(house.enter(busy.clone()).is_none());
-        drop(seat);
-        let third = small.enter(busy.clone());
+        let seats = Seats::new(2);
+        let (small, large) = (Arc::default(), Arc::default());
+        let first = seats
+            .take(&small, Some(1), busy.clone())
+            .expect("the first");
+        assert!(seats.take(&small, Some(1), busy.clone()).is_none());
+        let _second = seats.take(&large, None, busy.clone()).expect("the second");
+        assert!(seats.take(&large, None, busy.clone()).is_none());
+        drop(first);
+        let third = seats.take(&small, Some(1), busy.clone());
         assert!(third.is_some());
-        assert!(house.enter(busy).is_none());
+        assert!(seats.take(&large, None, busy).is_none());
     }
 }

@@ -241,7 +241,7 @@ impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Strict<S> {
 mod tests {
     use super::*;
     use crate::caller::pace::Answering;
-    use crate::caller::seats::Rooms;
+    use crate::caller::seats::Seats;
     use crate::shutdown::guards;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
@@ -254,7 +254,9 @@ mod tests {
     fn strict(half_close: HalfClose) -> (UnixStream, Strict<UnixStream>, Arc<Pace>) {
         let (caller, line) = UnixStream::pair().expect("two sockets");
         let pace = Arc::new(Pace::default());
-        let seat = Rooms::new(1).enter(guards().0).expect("a seat");
+        let seat = Seats::new(1)
+            .take(&Arc::default(), None, guards().0)
+            .expect("a seat");
         let strict = Strict::new(line, Bytes::new(), half_close, Arc::clone(&pace), seat);
         (caller, strict, pace)
     }

@@ -91,7 +91,7 @@ impl std::fmt::Display for Report {
 async fn try_all(loaded: Loaded) -> Vec<Report> {
     let Loaded { config, guides, .. } = loaded;
     let clock = Clock::system();
-    let (resolver, lookups) = resolver::channel();
+    let (resolver, lookups) = resolver::channel(config.dns.clone());
     tokio::spawn(lookups.serve());
     let tools = Tools { clock, resolver };
     let trials = trials(&config);

@@ -9,17 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::app::Running;
+use crate::supervisor::{self, State};
 
-/// Leaves no core file with keys in it, and takes all the descriptors it may have: each request
-/// under way needs two.
+/// The exit code of a process that has lost one of its threads to a bug (`EX_SOFTWARE` of
+/// sysexits.h).
+const BROKEN: u8 = 70;
+
+/// Takes all the descriptors that the process may have: each request under way needs two.
 pub(super) fn prepare() {
-    let core = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, core) {
-        tracing::warn!(%error, "cannot turn core files off");
-    }
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(
         Resource::Nofile,
@@ -47,7 +44,8 @@ pub(super) fn wait_for_signal() -> std::io::Result<()> {
     })
 }
 
-/// Waits for SIGTERM or Ctrl-C, then drains; a second one ends the process at once.
+/// Waits for SIGTERM or Ctrl-C, then drains; a second one ends the process at once. SIGHUP has the
+/// configuration read again.
 pub(super) fn run_until_signal(running: Running) -> ExitCode {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -57,8 +55,9 @@ pub(super) fn run_until_signal(running: Running) -> ExitCode {
         let signals = (
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
         );
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = signals else {
             return super::fail("cannot wait for signals");
         };
         let mut next = async || {
@@ -67,7 +66,20 @@ pub(super) fn run_until_signal(running: Running) -> ExitCode {
                 _ = interrupt.recv() => {}
             }
         };
-        next().await;
+        let reload = running.reload().clone();
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                reload.request();
+            }
+        });
+        tokio::select! {
+            () = next() => {}
+            () = running.broken() => {
+                super::fail("a bug has ended one of the threads, and so this process; the log says which");
+                return ExitCode::from(BROKEN);
+            }
+        }
+        supervisor::tell(State::Stopping);
         tracing::info!("ending: finishing what is under way; a second signal ends at once");
         let (drained, is_drained) = oneshot::channel();
         thread::spawn(move || {

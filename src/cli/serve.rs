@@ -3,39 +3,66 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{check, process};
+use super::check::{self, count};
+use super::process;
+use crate::admin::Address;
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
+use crate::confine;
 use crate::plan::Plan;
 use crate::router::Rule;
 use crate::secret::store::Store;
+use crate::secret::trail::Trail;
+use crate::supervisor::{self, State};
 use crate::telemetry;
 
-/// Loads, starts, announces, waits and drains.
+/// Hardens itself, loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
+    let undone = confine::harden();
+    let trail = Trail::default();
     let Loaded {
         config, warnings, ..
-    } = match config::load(path, &Store::Disk) {
+    } = match config::load(path, &Store::Noted(trail.clone())) {
         Ok(loaded) => loaded,
         Err(problems) => return check::refuse(&problems, path),
     };
+    // Before anything starts a thread, which would not be held by it.
+    let confined = match confine::enforce(&config.confine) {
+        Ok(said) => said,
+        Err(error) => return super::fail(error),
+    };
     telemetry::start(config.log);
+    for undone in undone {
+        tracing::warn!("{undone}");
+    }
+    tracing::info!("{confined}");
     for warning in warnings.sorted() {
         tracing::warn!("{warning}");
     }
     process::prepare();
-    match app::start(config, Clock::system()) {
+    let origin = config::origin(path.to_path_buf(), trail);
+    match app::follow(config, origin, Clock::system()) {
         Ok(running) => {
             announce(&running);
+            supervisor::tell(State::Ready);
             process::run_until_signal(running)
         }
         Err(error) => super::fail(error),
     }
 }
 
-/// Says where it listens, who can reach that, and what leads where.
+/// Says what runs, where it listens, who can reach that, and what leads where.
 fn announce(running: &Running) {
+    let plan = running.plan();
+    tracing::info!(
+        "countersign {}: {}, {}, {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        count(running.workers(), "worker"),
+        count(plan.listeners.len(), "listener"),
+        count(plan.credentials.len(), "credential"),
+        count(plan.targets.len(), "target"),
+    );
     for (name, address) in running.listeners() {
         if address.ip().is_loopback() {
             tracing::info!("listening on http://{address} (listener `{name}`): this machine only");
@@ -45,7 +72,13 @@ fn announce(running: &Running) {
             );
         }
     }
-    let plan = running.plan();
+    match running.admin() {
+        Some(Address::Tcp(address)) if !address.ip().is_loopback() => tracing::warn!(
+            "health, metrics and status are on http://{address}: whoever can reach this address can see them and have credentials renewed"
+        ),
+        Some(address) => tracing::info!("health, metrics and status are on {address}"),
+        None => {}
+    }
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];
         let hosts: Vec<&str> = target.endpoints.iter().map(|it| it.host.as_str()).collect();
@@ -80,7 +113,10 @@ fn describe(rule: &Rule, plan: &Plan) -> String {
     };
     parts.push(format!("{host}{path}"));
     if let Some(listener) = rule.listener {
-        parts.push(format!("at listener `{}`", plan.listeners[listener].name));
+        parts.push(format!(
+            "at listener `{}`",
+            plan.listeners[listener].config.name
+        ));
     }
     if !rule.headers.is_empty() {
         let names: Vec<&str> = rule.headers.iter().map(|(name, _)| name.as_str()).collect();

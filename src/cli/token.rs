@@ -43,7 +43,9 @@ pub(super) fn run(path: &Path, name: &str, form: Form) -> ExitCode {
     };
     eprint!("{warnings}");
     telemetry::start(config.log);
-    let Config { credentials, .. } = config;
+    let Config {
+        credentials, dns, ..
+    } = config;
     let names: Vec<String> = credentials.iter().map(|it| it.name.clone()).collect();
     // A route's variant has the same name and comes behind.
     let Some(wanted) = credentials.into_iter().find(|it| it.name == name) else {
@@ -56,7 +58,7 @@ pub(super) fn run(path: &Path, name: &str, form: Form) -> ExitCode {
     let clock = Clock::system();
     let credential = Arc::new(Credential::new(wanted, clock.clone()));
     let minting = async {
-        let (resolver, lookups) = resolver::channel();
+        let (resolver, lookups) = resolver::channel(dns);
         tokio::spawn(lookups.serve());
         credential.mint_once(&Tools { clock, resolver }).await
     };

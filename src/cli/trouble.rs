@@ -9,6 +9,7 @@ use crate::config::preset::Guide;
 use crate::credential::call::CallError;
 use crate::credential::{MintError, chain};
 use crate::dial::DialError;
+use crate::dial::race::Tried;
 
 /// What is wrong, and the ways out.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,19 +107,22 @@ pub(super) fn with_connection(error: &DialError) -> Trouble {
             format!("the name `{host}` cannot be looked up: {source}"),
             format!("is it spelt right, and does `getent hosts {host}` find it on this machine?"),
         ),
-        DialError::Connect { address, source } => match source.kind() {
-            io::ErrorKind::ConnectionRefused => Trouble::new(
-                format!("{address} refuses connections"),
-                "nothing listens there, or a firewall says no: are host and port right?",
-            ),
-            _ => Trouble::new(
-                format!("cannot connect to {address}: {source}"),
-                "is there a way from this machine to that network?",
-            ),
+        DialError::Connect { tried, .. } | DialError::Exhausted { tried, .. } => {
+            with_addresses(error, tried)
+        }
+        DialError::ConnectTimeout { host, after, tried } => Trouble {
+            notes: (tried.iter().count() > 1)
+                .then(|| tried.to_string())
+                .into_iter()
+                .collect(),
+            ..Trouble::new(
+                format!("no connection to `{host}` within {after:?}"),
+                "a firewall drops packets silently, as a rule; or the address is nobody's",
+            )
         },
-        DialError::ConnectTimeout { host, after } => Trouble::new(
-            format!("no connection to `{host}` within {after:?}"),
-            "a firewall drops packets silently, as a rule; or the address is nobody's",
+        DialError::Tunnel { host, source } => Trouble::new(
+            format!("no way to `{host}`: {source}"),
+            "is `via` right, and does that proxy let this machine out to there?",
         ),
         DialError::Tls { host, source } => {
             let inner = source.get_ref().and_then(|it| it.downcast_ref());
@@ -129,6 +133,31 @@ pub(super) fn with_connection(error: &DialError) -> Trouble {
             "does this port speak TLS at all?",
         ),
         DialError::Roots(error) => Trouble::plain(error.to_string()),
+    }
+}
+
+/// What is wrong with all addresses of a name, or with the only one.
+fn with_addresses(error: &DialError, tried: &Tried) -> Trouble {
+    let refuses = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let is_refused = |(_, error): &(_, Option<io::Error>)| error.as_ref().is_some_and(refuses);
+    let mut all = tried.iter();
+    match (all.next(), all.next()) {
+        (Some((address, Some(error))), None) if refuses(error) => Trouble::new(
+            format!("{address} refuses connections"),
+            "nothing listens there, or a firewall says no: are host and port right?",
+        ),
+        (Some((address, Some(error))), None) => Trouble::new(
+            format!("cannot connect to {address}: {error}"),
+            "is there a way from this machine to that network?",
+        ),
+        _ if tried.iter().all(is_refused) => Trouble::new(
+            format!("{error}: {tried}"),
+            "nothing listens there, or a firewall says no: are host and port right?",
+        ),
+        _ => Trouble::new(
+            format!("{error}: {tried}"),
+            "is there a way from this machine to those networks?",
+        ),
     }
 }
 

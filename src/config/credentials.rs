@@ -13,6 +13,7 @@ use super::{Context, keys, show, targets};
 use crate::credential::Config;
 
 mod claims;
+mod identity;
 mod secrets;
 mod sources;
 
@@ -99,7 +100,11 @@ impl<'a> Kinds<'a> {
         table.lay(&with, &[]);
         let mut read = Read::empty(&of.name, at);
         self.expand(&mut read, of.kind.clone(), &table, given_at);
-        read.variant = Some(show::inline(&with));
+        let variant = show::inline(&with);
+        if let Some(config) = &mut read.config {
+            config.with = Some(variant.clone());
+        }
+        read.variant = Some(variant);
         Some(read)
     }
 

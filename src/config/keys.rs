@@ -75,6 +75,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
+    /// A list of TCP ports.
+    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -101,6 +103,7 @@ impl Kind {
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
+            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -145,9 +148,12 @@ pub static ROOT: Section = Section {
         default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
         optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
-        default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be"),
+        optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
+        default("limits", Kind::Table(&LIMITS), "{}", "how large a request may be, and how many may be under way"),
         default("timeouts", Kind::Table(&CLIENT_TIMEOUTS), "{}", "how slow a caller may be"),
+        default("dns", Kind::Table(&DNS), "{}", "whom names are asked of"),
         default("secrets", Kind::Table(&SECRETS), "{}", "how files with secrets are judged"),
+        default("confine", Kind::Table(&CONFINE), "{}", "what `serve` denies itself"),
         required("listeners", Kind::Named(&LISTENER), "where requests come in"),
         optional("credentials", Kind::Free, "what is put on requests, as [credentials.NAME.KIND]; KIND is a preset or a source"),
         required("targets", Kind::Named(&TARGET), "where requests go"),
@@ -160,7 +166,19 @@ pub static LOG: Section = Section {
     path: "log",
     keys: &[
         default("level", Kind::Word(&["error", "warn", "info", "debug", "trace"]), r#""info""#, "the least important messages that are still written"),
-        default("requests", Kind::Boolean, "false", "one line for each request"),
+        default("format", Kind::Word(&["text", "json"]), r#""text""#, "how lines are written: for people, or as a JSON object each"),
+        default("requests", Kind::Boolean, "false", "one line for each request, when its answer is over"),
+    ],
+};
+
+/// `[admin]`
+#[rustfmt::skip]
+pub static ADMIN: Section = Section {
+    path: "admin",
+    keys: &[
+        required("address", Kind::Text, "`127.0.0.1:9901`, or `unix:PATH` for a socket that only this user can connect to"),
+        optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; `localhost` if left out"),
+        default("ready", Kind::Word(&["attempts", "all"]), r#""attempts""#, "what `/readyz` asks of each credential: a first attempt, or a token"),
     ],
 };
 
@@ -174,6 +192,7 @@ pub static LIMITS: Section = Section {
         default("target", Kind::Size, r#""8KiB""#, "a request's path and query; 414 above it"),
         optional("body", Kind::Size, "a request's body; 413 above it; unlimited if left out, for bodies are streamed"),
         optional("connections", Kind::Integer(1, 1_000_000), "callers at once; whoever comes beyond that gets 503; if left out, half of the descriptors that the system allows, for each may need one upstream"),
+        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, to all targets together; 503 above it; unlimited if left out, but for the connections that they come on"),
     ],
 };
 
@@ -189,12 +208,33 @@ pub static CLIENT_TIMEOUTS: Section = Section {
     ],
 };
 
+/// `[dns]`
+#[rustfmt::skip]
+pub static DNS: Section = Section {
+    path: "dns",
+    keys: &[
+        default("servers", Kind::Texts, "[]", "DNS servers that are asked in place of the system's resolver, as `10.0.0.53` or `10.0.0.53:5353`; `/etc/hosts` is read first all the same"),
+    ],
+};
+
 /// `[secrets]`
 #[rustfmt::skip]
 pub static SECRETS: Section = Section {
     path: "secrets",
     keys: &[
         default("modes", Kind::Word(&["refuse", "warn"]), r#""refuse""#, "what happens to a secret's file that others may read or write: `warn` is for mounts whose mode cannot be set"),
+    ],
+};
+
+/// `[confine]`
+#[rustfmt::skip]
+pub static CONFINE: Section = Section {
+    path: "confine",
+    keys: &[
+        default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
+        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
+        default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
 };
 
@@ -223,8 +263,11 @@ pub static TARGET: Section = Section {
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
+        default("limits", Kind::Table(&TARGET_LIMITS), "{}", "how many requests it takes at once"),
+        optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
         default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
     ],
@@ -249,6 +292,27 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("credential", Kind::Timeout, r#""5s""#, "to wait for a token that is on its way"),
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
+        default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
+    ],
+};
+
+/// `[targets.NAME.limits]`
+#[rustfmt::skip]
+pub static TARGET_LIMITS: Section = Section {
+    path: "targets.NAME.limits",
+    keys: &[
+        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, those included that wait for a token; 503 above it; unlimited if left out"),
+    ],
+};
+
+/// `[targets.NAME.rate]`
+#[rustfmt::skip]
+pub static RATE: Section = Section {
+    path: "targets.NAME.rate",
+    keys: &[
+        required("requests", Kind::Integer(1, 1_000_000), "so many requests …"),
+        default("per", Kind::Timeout, r#""1s""#, "… in so much time"),
+        optional("burst", Kind::Integer(1, 1_000_000), "how many may come at once after a silence; if left out, as many as `requests`"),
     ],
 };
 
@@ -290,6 +354,7 @@ pub static CREDENTIAL: &[&str] = &[
     "connect",
     "via",
     "timeouts",
+    "required",
 ];
 
 /// The section of a source.
@@ -319,6 +384,7 @@ pub static SELF_SIGNED: Section = Section {
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("sign", Kind::Word(&["ahead", "each-request"]), r#""ahead""#, "one token for all requests of its life, or a new one for each"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
     ],
 };
 
@@ -347,6 +413,7 @@ pub static EXCHANGE: Section = Section {
         default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
@@ -389,6 +456,7 @@ pub static LOGIN: Section = Section {
         default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
@@ -417,6 +485,7 @@ pub static STATIC: Section = Section {
         default("lifetime", Kind::Timeout, r#""1h""#, "how long one is used before a command is run again; a new file is noticed at once"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of that time"),
         default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
+        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
     ],
 };
 

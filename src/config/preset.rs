@@ -102,6 +102,7 @@ pub fn known(store: &Store, folder: Option<(&Path, &Span)>, problems: &Problems)
     let Some((folder, at)) = folder else {
         return known;
     };
+    store.note(folder, false);
     let files = match toml_files(folder) {
         Ok(files) => files,
         Err(error) => {

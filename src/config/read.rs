@@ -296,6 +296,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A list of TCP ports; what is none is noted and left out.
+    #[must_use]
+    pub fn ports(&self, name: &str) -> Vec<u16> {
+        let port = |item: Node| match item.value {
+            Value::Integer(number) => {
+                let port = u16::try_from(number).ok().filter(|port| *port != 0);
+                if port.is_none() {
+                    let message = format!("{number} is not between 1 and 65535");
+                    self.fault(name, &item, &message, "");
+                }
+                port
+            }
+            _ => {
+                self.wrong_kind(name, &item, "a whole number");
+                None
+            }
+        };
+        self.items(name).into_iter().filter_map(port).collect()
+    }
+
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self, name: &str) -> bool {
@@ -542,6 +562,7 @@ fn fits(kind: &Kind, value: &Value) -> bool {
         Kind::Integer(..) => matches!(value, Value::Integer(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
+        Kind::Ports => matches!(value, Value::List(_)),
         Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {
             matches!(value, Value::Table(_))
         }

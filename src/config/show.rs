@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, routes, targets, units};
+use crate::limits::Limits;
 use crate::tls::Authority;
 
 /// Writes out what will be in force, in the form of the configuration itself.
@@ -130,6 +131,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             &format!("timeouts.{name} = {}", quoted(&units::show_duration(span))),
         );
     }
+    show_limits(out, &target.limits);
     line(out, "routes = [");
     for route in &read.routes {
         let strips = route.route.as_ref().is_some_and(|it| it.outgoing.strip > 0);
@@ -139,6 +141,18 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         );
     }
     line(out, "]\n");
+}
+
+fn show_limits(out: &mut String, limits: &Limits) {
+    if let Some(requests) = &limits.requests {
+        line(out, &format!("limits.requests = {}", requests.limit()));
+    }
+    if let Some(rate) = &limits.rate {
+        let per = quoted(&units::show_duration(rate.per));
+        line(out, &format!("rate.requests = {}", rate.requests));
+        line(out, &format!("rate.per = {per}"));
+        line(out, &format!("rate.burst = {}", rate.burst));
+    }
 }
 
 /// What is removed and set. Values stay unsaid here, too.

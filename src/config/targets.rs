@@ -14,6 +14,7 @@ use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
 use crate::dial::Endpoint;
 use crate::dial::via::Via;
+use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Target};
 use crate::respond;
@@ -122,6 +123,7 @@ fn read_one(
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
     let timeouts = timeouts(&reader);
+    let limits = limits(&reader);
     let prepare = prepare(
         &reader,
         &locations[0],
@@ -138,6 +140,7 @@ fn read_one(
                 endpoints,
                 timeouts,
                 credential_timeout: wait,
+                limits,
                 respond: respond::Config { remove, set },
             }
         });
@@ -317,9 +320,29 @@ fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
         let timeouts = Timeouts {
             first_byte: it.duration("first-byte").value,
             idle: it.duration("idle").value,
+            stream: it.duration("stream").value,
         };
         (timeouts, it.duration("credential").value)
     })
+}
+
+/// `limits.requests` of a target, or of the whole.
+pub(super) fn requests(reader: &Reader<'_>) -> Option<Arc<InFlight>> {
+    let given = reader.table("limits", |it| it.integer("requests"));
+    let limit = given.flatten()?.value as usize;
+    Some(Arc::new(InFlight::new(limit)))
+}
+
+fn limits(reader: &Reader<'_>) -> Limits {
+    let rate = reader.table("rate", |it| {
+        let (requests, per) = (it.integer("requests")?.value, it.duration("per").value);
+        let burst = it.integer("burst").map_or(requests, |given| given.value);
+        Some(Arc::new(Rate::new(requests, per, burst)))
+    });
+    Limits {
+        requests: requests(reader),
+        rate: rate.flatten(),
+    }
 }
 
 fn prepare(
@@ -333,6 +356,7 @@ fn prepare(
     note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);
+    let upgrades = reader.parsed_texts("upgrades", protocol);
     Some(outgoing::Config {
         host: location.authority.clone(),
         base: location.target.path().trim_end_matches('/').to_owned(),
@@ -347,6 +371,26 @@ fn prepare(
             "pass" => ClientAuthorization::Pass,
             _ => ClientAuthorization::Replace,
         },
+        upgrades: upgrades.into_iter().map(|given| given.value).collect(),
         pseudonym: pseudonym.clone(),
     })
+}
+
+/// A protocol that bytes are passed on for, unseen. Another HTTP would bring requests that nobody
+/// has read, TLS what nobody can.
+fn protocol(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let family = name.split('/').next().unwrap_or_default();
+    if ["h2c", "h2", "http", "tls"].contains(&family) {
+        return Err(format!(
+            "`{text}` is never passed on: requests inside it would be seen by nobody, and go out without a credential"
+        ));
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!(
+            "`{text}` is not the name of a protocol, such as `websocket`"
+        ));
+    }
+    Ok(name)
 }

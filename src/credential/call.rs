@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::clock::{Clock, Moment};
+use crate::dial::race::Tried;
 use crate::dial::resolver::Resolver;
 use crate::dial::via::Via;
 use crate::dial::{self, DialError, Endpoint};
@@ -132,6 +133,8 @@ impl CallError {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
+            // A proxy may lock an account after some refusals.
+            Self::Dial(DialError::Tunnel { source, .. }) if source.is_about_login() => false,
             Self::Dial(DialError::Roots(_) | DialError::Tls { .. }) | Self::TooLarge { .. } => {
                 false
             }
@@ -183,7 +186,10 @@ async fn call_one(
     match tokio::time::timeout(line.total, conversation).await {
         Ok(answered) => answered,
         Err(_) if is_connected.load(Ordering::Relaxed) => Err(CallError::TooSlow { host, after }),
-        Err(_) => Err(DialError::ConnectTimeout { host, after }.into()),
+        Err(_) => {
+            let tried = Tried::default();
+            Err(DialError::ConnectTimeout { host, after, tried }.into())
+        }
     }
 }
 

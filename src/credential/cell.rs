@@ -1,7 +1,7 @@
 //! Where a token stands while it is good: written by the control thread, read by the workers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
@@ -15,6 +15,8 @@ use crate::clock::{Clock, Moment};
 pub struct Token {
     /// The whole header value, marked as sensitive.
     pub value: HeaderValue,
+    /// Tells it apart from others without telling anything about it.
+    pub fingerprint: String,
     /// When it came.
     pub minted: Moment,
     /// From then on it must not be used.
@@ -28,6 +30,8 @@ pub struct Token {
 pub struct Failure {
     /// For the operator.
     pub reason: String,
+    /// When it was.
+    pub at: Moment,
     /// When the next attempt is made.
     pub until: Moment,
 }
@@ -39,12 +43,18 @@ pub struct State {
     pub token: Option<Arc<Token>>,
     /// What went wrong since.
     pub failure: Option<Failure>,
+    /// Since when there has always been a good token.
+    pub good_since: Option<Moment>,
+    /// Since when every attempt has failed.
+    pub failing_since: Option<Moment>,
     /// Whether a target has refused the last token, and it is not known yet how to go on.
     pub is_refused: bool,
 }
 
 impl State {
-    fn good_at(&self, now: Moment) -> Option<&Arc<Token>> {
+    /// The token, if it is good at `now`.
+    #[must_use]
+    pub fn good_at(&self, now: Moment) -> Option<&Arc<Token>> {
         self.token.as_ref().filter(|token| !token.end.reached(now))
     }
 }
@@ -73,6 +83,12 @@ pub struct Cell {
     /// Wakes the renewal when a request needs a token now.
     wanted: Notify,
     demanded: AtomicBool,
+    minted: AtomicU64,
+    failed: AtomicU64,
+    /// Requests that wait for a token.
+    waiting: AtomicUsize,
+    /// How many seconds the endpoint's clock is ahead of ours.
+    offset: AtomicI64,
 }
 
 impl Default for Cell {
@@ -82,6 +98,10 @@ impl Default for Cell {
             attempts: watch::Sender::new(0),
             wanted: Notify::new(),
             demanded: AtomicBool::new(false),
+            minted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            offset: AtomicI64::new(0),
         }
     }
 }
@@ -90,20 +110,45 @@ impl Cell {
     /// Publishes the outcome of an attempt to all who read or wait.
     pub fn publish(&self, outcome: Result<Token, Failure>) {
         match outcome {
-            Ok(token) => self.state.store(Arc::new(State {
-                token: Some(Arc::new(token)),
-                failure: None,
-                is_refused: false,
-            })),
-            // A token that a worker forgets at this very moment must not come back.
-            Err(failure) => drop(self.state.rcu(|state| State {
-                token: state.token.clone(),
-                failure: Some(failure.clone()),
-                is_refused: false,
-            })),
+            Ok(token) => {
+                self.minted.fetch_add(1, Ordering::Relaxed);
+                let before = self.state();
+                let has_lasted = before.good_at(token.minted).is_some();
+                self.state.store(Arc::new(State {
+                    good_since: before
+                        .good_since
+                        .filter(|_| has_lasted)
+                        .or(Some(token.minted)),
+                    token: Some(Arc::new(token)),
+                    ..State::default()
+                }));
+            }
+            Err(failure) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                // A token that a worker forgets at this very moment must not come back.
+                drop(self.state.rcu(|state| State {
+                    token: state.token.clone(),
+                    failure: Some(failure.clone()),
+                    good_since: state.good_since,
+                    failing_since: state.failing_since.or(Some(failure.at)),
+                    is_refused: false,
+                }));
+            }
         }
+        self.note_attempt();
+    }
+
+    /// An attempt has been made; whoever waits looks again.
+    pub fn note_attempt(&self) {
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns once a first attempt has been made, whatever came of it.
+    pub async fn attempted(&self) {
+        let mut attempts = self.attempts.subscribe();
+        // The sender lives in this very cell, so the channel cannot be closed.
+        let _ = attempts.wait_for(|count| *count > 0).await;
     }
 
     /// A target has refused this header value. Forgets the token that it is made of, and no newer
@@ -122,6 +167,8 @@ impl Cell {
                 Arc::new(State {
                     token: None,
                     failure: state.failure.clone(),
+                    good_since: None,
+                    failing_since: state.failing_since.or(Some(now)),
                     is_refused: true,
                 })
             }
@@ -134,6 +181,59 @@ impl Cell {
             self.wanted.notify_one();
         }
         refused
+    }
+
+    /// Publishes that the workers can sign for themselves, since `now` or longer.
+    pub fn publish_sound(&self, now: Moment) {
+        self.state.rcu(|state| State {
+            good_since: state
+                .good_since
+                .filter(|_| state.failure.is_none())
+                .or(Some(now)),
+            ..State::default()
+        });
+        self.note_attempt();
+    }
+
+    /// Whether an attempt is over, however it ended.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        *self.attempts.borrow() > 0
+    }
+
+    /// How many tokens came since the start.
+    #[must_use]
+    pub fn minted(&self) -> u64 {
+        self.minted.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts since the start gave none.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How many requests wait for a token.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many seconds the endpoint's clock is ahead of ours.
+    pub fn note_offset(&self, seconds: i64) {
+        self.offset.store(seconds, Ordering::Relaxed);
+    }
+
+    /// How many seconds the endpoint's clock was ahead of ours last.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Returns when an attempt is over that was not over before.
+    pub async fn next_attempt(&self) {
+        // The sender lives in this very cell, so the channel cannot be closed.
+        let _ = self.attempts.subscribe().changed().await;
     }
 
     /// Whether the present token is the one that this header value is made of.
@@ -194,6 +294,7 @@ impl Cell {
     pub async fn wait(&self, clock: &Clock) -> Result<HeaderValue, Failure> {
         // Subscribed before the state is read: an outcome published in between is not missed.
         let mut attempts = self.attempts.subscribe();
+        let _waiting = Waiting::begin(&self.waiting);
         loop {
             let (state, now) = (self.state(), clock.now());
             if let Some(token) = state.good_at(now) {
@@ -213,6 +314,22 @@ impl Cell {
     /// Returns when a request wants a token, or wanted one since the last call.
     pub async fn is_wanted(&self) {
         self.wanted.notified().await;
+    }
+}
+
+/// Counts one who waits, however the wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

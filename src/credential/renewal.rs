@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::task::spawn_local;
+use tokio::task::JoinSet;
 
 use super::call::Tools;
 use super::cell::{Failure, Token};
@@ -33,8 +33,12 @@ const LATER_TRIES: Duration = Duration::from_secs(30 * 60);
 /// as after any other failure.
 pub async fn keep(credential: Arc<Credential>, tools: Tools) {
     loop {
-        let kept = spawn_local(renew(Arc::clone(&credential), tools.clone()));
-        let Err(panic) = kept.await else { return };
+        // Whatever is in here ends with this task.
+        let mut kept = JoinSet::new();
+        kept.spawn_local(renew(Arc::clone(&credential), tools.clone()));
+        let Some(Err(panic)) = kept.join_next().await else {
+            return;
+        };
         let name = credential.name();
         tracing::error!(credential = name, %panic, "renewing broke; it begins anew");
         let again = credential.clock.now().after(RETRY);
@@ -69,6 +73,7 @@ async fn renew(credential: Arc<Credential>, tools: Tools) {
                 "the token endpoint's clock is ahead of this machine's by so much; assertions are dated by it"
             );
         }
+        credential.cell.note_offset(memory.offset);
         let due = publish(&credential, outcome, &mut patience);
         if wait_until_due(&credential, due).await == Woken::Demanded {
             patience = Patience::default();
@@ -83,17 +88,28 @@ async fn supply(credential: &Arc<Credential>) {
         let wait = match run_commands(credential).await {
             Ok(()) => {
                 patience.succeed();
+                credential.cell.publish_sound(credential.clock.now());
                 RUN_AGAIN
             }
             Err(error) => {
                 let wait = patience.fail(&error, &credential.config.source);
                 let now = credential.clock.now();
-                patience.report(credential, &chain(&error), wait, now);
+                let (until, reason) = (now.after(wait), chain(&error));
+                patience.report(credential, &reason, wait, now);
+                credential.cell.publish(Err(Failure {
+                    reason,
+                    at: now,
+                    until,
+                }));
                 wait
             }
         };
         let next = credential.clock.now().after(wait);
-        credential.clock.sleep_until(next).await;
+        // There is no token that a request could want, so whoever wakes this demands an attempt.
+        tokio::select! {
+            () = credential.clock.sleep_until(next) => {}
+            () = credential.cell.is_wanted() => patience = Patience::default(),
+        }
     }
 }
 
@@ -121,7 +137,11 @@ fn publish(
             let wait = patience.fail(&error, &credential.config.source);
             let (until, reason) = (now.after(wait), chain(&error));
             patience.report(credential, &reason, wait, now);
-            credential.cell.publish(Err(Failure { reason, until }));
+            credential.cell.publish(Err(Failure {
+                reason,
+                at: now,
+                until,
+            }));
             until
         }
     }

@@ -34,11 +34,14 @@ fn a_clock_is_not_followed_second_by_second() {
 #[test]
 fn an_error_is_told_with_its_causes_and_none_of_them_twice() {
     let cause = crate::dial::DialError::Connect {
-        address: ([127, 0, 0, 1], 1).into(),
-        source: std::io::Error::other("refused"),
+        host: "acme.example".into(),
+        tried: crate::dial::race::Tried::in_vain(([127, 0, 0, 1], 1).into()),
     };
     let error = MintError::from(CallError::from(cause));
-    assert_eq!(chain(&error), "cannot connect to 127.0.0.1:1: refused");
+    assert_eq!(
+        chain(&error),
+        "cannot connect to `acme.example`: 127.0.0.1:1: no answer"
+    );
 }
 
 #[test]

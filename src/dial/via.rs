@@ -3,9 +3,15 @@
 //! that was not encrypted for somebody else.
 
 use std::io;
+use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
 
 /// The largest answer of a proxy.
 const HEAD: usize = 8 * 1024;
@@ -17,6 +23,78 @@ pub struct Via {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Who we are to it, if it asks.
+    pub login: Option<Login>,
+}
+
+/// A user of a parent proxy.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The value of `Proxy-Authorization`.
+    value: Arc<Secret>,
+}
+
+impl Login {
+    /// The scheme Basic (RFC 7617 section 2), which is all that is spoken here.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong with the name.
+    pub fn basic(user: &str, password: &Secret) -> Result<Self, String> {
+        if user.contains([':', '\r', '\n']) {
+            return Err("a user's name cannot have a colon in it".into());
+        }
+        let mut pair = Zeroizing::new(Vec::with_capacity(256));
+        pair.extend_from_slice(user.as_bytes());
+        pair.push(b':');
+        pair.extend_from_slice(password.expose());
+        let value = Zeroizing::new(STANDARD.encode(&*pair));
+        Ok(Self {
+            user: user.to_owned(),
+            value: Arc::new(Secret::from(format!("Basic {}", *value))),
+        })
+    }
+}
+
+impl Eq for Login {}
+
+impl PartialEq for Login {
+    /// Both sides come from the configuration, and nobody is there to measure how long it takes.
+    fn eq(&self, other: &Self) -> bool {
+        self.value.expose() == other.value.expose()
+    }
+}
+
+/// Why a proxy gave no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    /// It hung up.
+    #[error("the proxy on the way hung up")]
+    BrokeOff(#[from] io::Error),
+    /// It wants to know who asks (407).
+    #[error("the proxy on the way wants a login (407): give `via` a user and a password")]
+    LoginWanted,
+    /// It knows who asks, and does not want them (407).
+    #[error(
+        "the proxy on the way refused the login of `{0}` (407): is the password right, and does it take Basic?"
+    )]
+    LoginRefused(String),
+    /// It refused otherwise, with this status.
+    #[error("the proxy on the way answered {0}")]
+    Refused(String),
+    /// What it said is no answer in HTTP/1.
+    #[error("the proxy on the way does not answer in HTTP/1")]
+    NotHttp,
+}
+
+impl TunnelError {
+    /// Whether the proxy would open the tunnel for somebody else.
+    #[must_use]
+    pub fn is_about_login(&self) -> bool {
+        matches!(self, Self::LoginWanted | Self::LoginRefused(_))
+    }
 }
 
 impl std::fmt::Display for Via {
@@ -47,6 +125,7 @@ impl Via {
         Ok(Self {
             host,
             port: port.parse().map_err(|_| bad())?,
+            login: None,
         })
     }
 
@@ -55,32 +134,47 @@ impl Via {
     /// # Errors
     ///
     /// What the proxy said, or that it said nothing that makes sense.
-    pub(super) async fn tunnel(&self, stream: &mut TcpStream, authority: &str) -> io::Result<()> {
-        let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
+    pub(super) async fn tunnel(
+        &self,
+        stream: &mut TcpStream,
+        authority: &str,
+    ) -> Result<(), TunnelError> {
+        stream.write_all(&self.request(authority)).await?;
         let mut head = Vec::new();
         // Byte by byte: what comes behind the head is no longer the proxy's.
         while !head.ends_with(b"\r\n\r\n") {
             if head.len() == HEAD {
-                return Err(io::Error::other("the proxy's answer has no end"));
+                return Err(TunnelError::NotHttp);
             }
             head.push(stream.read_u8().await?);
         }
         let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
-        let is_http = words.next().is_some_and(|it| it.starts_with(b"HTTP/1."));
-        match words.next() {
-            Some([b'2', _, _]) if is_http => Ok(()),
-            Some(status) if is_http => {
-                let status = String::from_utf8_lossy(status);
-                Err(io::Error::other(format!(
-                    "the proxy on the way answered {status}"
-                )))
-            }
-            _ => Err(io::Error::other(
-                "the proxy on the way does not answer in HTTP/1",
-            )),
+        if !words.next().is_some_and(|it| it.starts_with(b"HTTP/1.")) {
+            return Err(TunnelError::NotHttp);
         }
+        match (words.next(), &self.login) {
+            (Some([b'2', _, _]), _) => Ok(()),
+            (Some(b"407"), None) => Err(TunnelError::LoginWanted),
+            (Some(b"407"), Some(login)) => Err(TunnelError::LoginRefused(login.user.clone())),
+            (Some(status @ [_, _, _]), _) if status.iter().all(u8::is_ascii_digit) => Err(
+                TunnelError::Refused(String::from_utf8_lossy(status).into_owned()),
+            ),
+            _ => Err(TunnelError::NotHttp),
+        }
+    }
+
+    fn request(&self, authority: &str) -> Zeroizing<Vec<u8>> {
+        let mut request = Zeroizing::new(Vec::with_capacity(1024));
+        let line = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
+        request.extend_from_slice(line.as_bytes());
+        if let Some(login) = &self.login {
+            request.extend_from_slice(b"Proxy-Authorization: ");
+            request.extend_from_slice(login.value.expose());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        request
     }
 }
 
@@ -94,6 +188,7 @@ mod tests {
             Ok(Via {
                 host: host.into(),
                 port,
+                login: None,
             })
         };
         assert_eq!(
@@ -111,5 +206,20 @@ mod tests {
         ] {
             assert!(Via::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_login_goes_with_the_question_and_is_never_shown() {
+        let mut via = Via::parse("http://proxy:3128").expect("a proxy");
+        let password = Secret::from("open sesame".to_owned());
+        via.login = Some(Login::basic("Aladdin", &password).expect("a login"));
+        let request = String::from_utf8(via.request("acme.example:443").to_vec()).expect("text");
+        assert!(
+            request
+                .ends_with("\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
+            "{request}"
+        );
+        assert!(!format!("{via:?}").contains("QWxh"), "{via:?}");
+        assert!(Login::basic("a:b", &password).is_err());
     }
 }

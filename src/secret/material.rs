@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 
 use super::Secret;
-use super::store::{Modes, Reference, Stamp, Store, Unresolved};
+use super::store::{Modes, Reference, Store, Unresolved};
+use super::trail::Stamp;
 
 /// Where a secret stands.
 #[derive(Clone, Debug)]
@@ -58,7 +59,10 @@ impl<T> Material<T> {
             stamp: Mutex::default(),
         };
         let warning = match material.place.reference {
-            Reference::Command(_) => None,
+            Reference::Command(_) => {
+                material.place.store.note_program();
+                None
+            }
             _ => material.read()?,
         };
         Ok((material, warning))

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::confine;
 use crate::secret::Secret;
+use crate::secret::trail::{Stamp, Trail};
 
 /// No file that a configuration names is larger than this; what is, is the wrong file.
 const LARGEST: u64 = 1 << 20;
@@ -20,6 +22,8 @@ const LARGEST: u64 = 1 << 20;
 pub enum Store {
     /// The file system.
     Disk,
+    /// The file system, with a note of every file that was wanted.
+    Noted(Trail),
     /// Texts in memory, by path: for the demo, which leaves no file behind.
     Memory(HashMap<PathBuf, String>),
 }
@@ -28,7 +32,7 @@ impl std::fmt::Debug for Store {
     /// Names the files that are in memory, and shows nothing of them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Disk => f.write_str("Disk"),
+            Self::Disk | Self::Noted(_) => f.write_str("Disk"),
             Self::Memory(files) => f.debug_set().entries(files.keys()).finish(),
         }
     }
@@ -93,16 +97,6 @@ impl std::fmt::Display for Reference {
     }
 }
 
-/// What a file was, as far as one can tell without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Not the time of its content, which anybody may set, but that of its last change at all.
-    changed: (i64, i64),
-}
-
 /// What was read.
 #[derive(Debug)]
 pub struct Resolved {
@@ -129,21 +123,49 @@ fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved
 }
 
 impl Store {
+    /// The same, with a note of what is wanted of it.
+    #[must_use]
+    pub fn noted(&self) -> Self {
+        match self {
+            Self::Disk => Self::Noted(Trail::default()),
+            Self::Noted(_) | Self::Memory(_) => self.clone(),
+        }
+    }
+
+    /// What was wanted so far, where that is noted.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        match self {
+            Self::Noted(trail) => trail.clone(),
+            Self::Disk | Self::Memory(_) => Trail::default(),
+        }
+    }
+
+    /// Notes that a program is run for a secret, where that is kept.
+    pub fn note_program(&self) {
+        if let Self::Noted(trail) = self {
+            trail.note_program();
+        }
+    }
+
     /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
     /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What is no
     /// file never changes while the process runs, except for commands, which always may have.
     #[must_use]
     pub fn stamp(&self, reference: &Reference, folder: &Path) -> Option<Stamp> {
-        let (Self::Disk, Reference::File { path, .. }) = (self, reference) else {
-            return None;
-        };
-        let metadata = std::fs::metadata(folder.join(path)).ok()?;
-        Some(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        match (self, reference) {
+            (Self::Disk | Self::Noted(_), Reference::File { path, .. }) => {
+                Stamp::of(&folder.join(path))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that a file or folder is wanted, where that is kept.
+    pub fn note(&self, path: &Path, is_secret: bool) {
+        if let Self::Noted(trail) = self {
+            trail.note(path, is_secret);
+        }
     }
 
     /// Reads a text that is no secret: a certificate, a preset.
@@ -152,6 +174,7 @@ impl Store {
     ///
     /// [`Unresolved`] with the path and the way out.
     pub fn read_text(&self, path: &Path) -> Result<String, Unresolved> {
+        self.note(path, false);
         let (bytes, _) = self.read(path)?;
         String::from_utf8(bytes).map_err(|_| {
             let message = format!("{} is not text in UTF-8", path.display());
@@ -174,6 +197,7 @@ impl Store {
         let (bytes, warning) = match reference {
             Reference::File { path, pointers } => {
                 let path = folder.join(path);
+                self.note(&path, judged.is_some());
                 let (bytes, mode) = self.read(&path)?;
                 let bytes = if pointers.is_empty() {
                     bytes
@@ -201,7 +225,7 @@ impl Store {
     fn read(&self, path: &Path) -> Result<(Vec<u8>, Option<u32>), Unresolved> {
         let failed = |error: &io::Error| cannot_read(path, error);
         match self {
-            Self::Disk => {
+            Self::Disk | Self::Noted(_) => {
                 let file = open(path).map_err(|error| failed(&error))?;
                 // Judged on the opened file: a path can point elsewhere a moment later.
                 let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -248,8 +272,9 @@ impl Store {
             ));
         }
         // systemd sees to the modes in there.
-        self.read(&Path::new(&folder).join(name))
-            .map(|(bytes, _)| bytes)
+        let path = Path::new(&folder).join(name);
+        self.note(&path, true);
+        self.read(&path).map(|(bytes, _)| bytes)
     }
 }
 
@@ -269,6 +294,12 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
         io::ErrorKind::NotFound => unresolved(
             format!("there is no file {shown}"),
             "paths are relative to this file's folder",
+        ),
+        io::ErrorKind::PermissionDenied if !confine::may_read(path) => unresolved(
+            format!(
+                "{shown} may not be read: it lies in a folder that this process denied itself at its start"
+            ),
+            "restart it, or name the folder in `read` of [confine] next time",
         ),
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();

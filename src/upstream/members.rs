@@ -2,12 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::UpstreamError;
 use super::pool::{Lease, Pool};
-use crate::dial::Endpoint;
-use crate::dial::resolver::Resolver;
 
 /// The members of a cluster, or the one place that a target is.
 #[derive(Debug)]
@@ -18,14 +15,17 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// The members without connections.
-    pub(super) fn new(endpoints: &[Arc<Endpoint>], resolver: &Resolver) -> Self {
-        let pool =
-            |endpoint: &Arc<Endpoint>| Rc::new(Pool::new(Arc::clone(endpoint), resolver.clone()));
+    /// The members, by their pools.
+    pub(super) fn new(pools: Vec<Rc<Pool>>) -> Self {
         Self {
-            pools: endpoints.iter().map(pool).collect(),
+            pools,
             current: Cell::new(0),
         }
+    }
+
+    /// Their pools.
+    pub(super) fn pools(&self) -> &[Rc<Pool>] {
+        &self.pools
     }
 
     /// Drops connections that have been idle for too long.

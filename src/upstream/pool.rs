@@ -14,6 +14,7 @@ use super::UpstreamError;
 use crate::body::{self, RequestBody};
 use crate::dial::resolver::Resolver;
 use crate::dial::{self, Endpoint};
+use crate::metrics;
 
 /// How long a free connection is kept. Servers close theirs after 60 s or more as a rule, and a
 /// connection that is closed while a request is on its way costs a retry at best.
@@ -36,6 +37,7 @@ const BUFFER: usize = 128 * 1024;
 pub struct Pool {
     endpoint: Arc<Endpoint>,
     resolver: Resolver,
+    counts: Arc<metrics::Target>,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -59,12 +61,25 @@ pub struct Lease {
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver) -> Self {
+    pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver, counts: Arc<metrics::Target>) -> Self {
         Self {
             endpoint,
             resolver,
+            counts,
             idle: RefCell::default(),
         }
+    }
+
+    /// Where its connections lead.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<metrics::Target> {
+        &self.counts
     }
 
     /// A connection that is ready: a free one if there is any, else a new one.
@@ -74,12 +89,15 @@ impl Pool {
     /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
     pub async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
         match self.take_idle() {
-            Some(sender) => Ok(Lease {
-                sender,
-                is_reused: true,
-                is_used_up: false,
-                pool: Rc::clone(self),
-            }),
+            Some(sender) => {
+                self.counts.reused.up();
+                Ok(Lease {
+                    sender,
+                    is_reused: true,
+                    is_used_up: false,
+                    pool: Rc::clone(self),
+                })
+            }
             None => self.open().await,
         }
     }
@@ -104,7 +122,10 @@ impl Pool {
     ///
     /// [`UpstreamError::Dial`] if it cannot be opened.
     pub async fn open(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        let stream = dial::dial(&self.endpoint, &self.resolver).await?;
+        let stream = dial::dial(&self.endpoint, &self.resolver)
+            .await
+            .inspect_err(|_| self.counts.failed.up())?;
+        self.counts.opened.up();
         let (sender, connection) = http1::Builder::new()
             .max_headers(HEADERS)
             .max_header_size(HEAD)
@@ -115,7 +136,7 @@ impl Pool {
         // The task ends with the connection, and with the worker's runtime at the latest. What
         // goes wrong on it is told to the request that is on it.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::trace!(%error, "an upstream connection ended");
             }
         });
@@ -157,6 +178,10 @@ impl Lease {
                 .insert(header::HOST, authority.clone());
         }
     }
+
+    /// Takes the connection out of the pool for good: it has left HTTP (RFC 9110 section 7.8), and
+    /// what comes over it belongs to whoever asked for that.
+    pub fn leave(self) {}
 
     /// Closes the connection after this request.
     pub(super) fn used_up(mut self) -> Self {

@@ -44,6 +44,7 @@ pub(super) async fn send(
         };
         let error = match failure.take_message() {
             Some(unsent) if lease.is_reused => {
+                lease.pool.counts().retried.up();
                 request = unsent;
                 continue;
             }
@@ -64,6 +65,7 @@ async fn send_anew(
     copy: Repeatable<RequestBody>,
     first_byte: Duration,
 ) -> Result<Answered, UpstreamError> {
+    pool.counts().retried.up();
     let mut lease = pool.open().await?;
     let mut request = copy.as_it_was();
     let copy = request.copy(RequestBody::copy);

@@ -15,10 +15,12 @@ mod credential;
 mod headers;
 mod hostile;
 mod http2_in;
+mod mixup;
 mod refusals;
 mod reuse;
 mod routing;
 mod tokens;
+mod upgrades;
 mod vendor;
 mod verification;
 mod via;
@@ -28,8 +30,11 @@ mod config;
 
 // The program.
 mod cli;
+mod confine;
 mod demo;
+mod drain;
 mod emulated;
+mod reload;
 mod serve;
 mod structure;
 

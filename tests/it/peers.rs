@@ -5,11 +5,14 @@
 //! runs them with `--ignored`; then a tool that is missing is a failure, never a pass. Two folders
 //! can be named by variables:
 //!
-//! - `COUNTERSIGN_PYTHON` is a Python that has PyJWT, requests and httpx, `python3` if it is not set;
+//! - `COUNTERSIGN_PYTHON` is a Python that has PyJWT, requests, httpx, grpcio and websockets, `python3` if it is not set;
 //! - `COUNTERSIGN_OIDC_PROVIDER` is a folder with the `node_modules` of `peers/oidc-provider`.
 
 mod clients;
 mod curl;
+mod grpc;
+mod java;
+mod netcat;
 mod oidc_provider;
 mod openssl;
 mod pyjwt;

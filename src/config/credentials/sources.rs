@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::claims::object;
-use super::secrets;
+use super::{identity, secrets};
 use crate::config::keys::{EXCHANGE, LOGIN, SELF_SIGNED, STATIC, Section};
 use crate::config::problem::Severity;
 use crate::config::read::{Given, Reader};
@@ -74,12 +74,16 @@ pub(super) fn read(
         && reader
             .word("sign")
             .is_some_and(|given| given.value == "each-request");
+    let source = source?;
     Some(Config {
         name: name.to_owned(),
-        source: source?,
+        with: None,
+        identity: identity::of(path, node, &source, context.modes),
+        source,
         placement: placement?,
         renew_at: renew_at?.value,
         each_request,
+        required: reader.boolean("required"),
     })
 }
 

@@ -14,6 +14,7 @@ fn unreachable() -> MintError {
     let error = crate::dial::DialError::ConnectTimeout {
         host: "upstream.example".into(),
         after: Duration::from_secs(5),
+        tried: crate::dial::race::Tried::default(),
     };
     super::super::call::CallError::from(error).into()
 }

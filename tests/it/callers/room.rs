@@ -94,7 +94,7 @@ fn half_of_the_descriptors_are_kept_for_the_way_out() {
 
 #[test]
 fn a_caller_that_only_waits_takes_little_memory() {
-    const CALLERS: usize = 1000;
+    const CALLERS: usize = 500;
     let upstream = Upstream::saying("it");
     let folder = Folder::new();
     folder.write(
@@ -122,7 +122,7 @@ fn a_caller_that_only_waits_takes_little_memory() {
     };
     // What serves a caller is given back when it only waits, and the next one is served with it.
     let start = resident();
-    let mut waiting = meet(CALLERS);
+    let mut waiting = meet(3 * CALLERS);
     thread::park_timeout(Duration::from_millis(2500));
     let before = resident();
     waiting.extend(meet(CALLERS));

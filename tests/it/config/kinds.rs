@@ -23,9 +23,12 @@ const VALUES: &[(&str, &str)] = &[
 const PLACES: &[(&Section, &str)] = &[
     (&keys::ROOT, ""),
     (&keys::LOG, "/log"),
+    (&keys::ADMIN, "/admin"),
     (&keys::LIMITS, "/limits"),
     (&keys::CLIENT_TIMEOUTS, "/timeouts"),
+    (&keys::DNS, "/dns"),
     (&keys::SECRETS, "/secrets"),
+    (&keys::CONFINE, "/confine"),
     (&keys::LISTENER, "/listeners/local"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
     (&keys::PLACEMENT, "/credentials/acme/self-signed/placement"),
@@ -46,6 +49,8 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::TARGET, "/targets/acme"),
     (&keys::TARGET_TLS, "/targets/acme/tls"),
     (&keys::TARGET_TIMEOUTS, "/targets/acme/timeouts"),
+    (&keys::TARGET_LIMITS, "/targets/acme/limits"),
+    (&keys::RATE, "/targets/acme/rate"),
     (&keys::HEADERS, "/targets/acme/headers"),
     (&keys::HEADERS, "/targets/acme/response-headers"),
     (&keys::ROUTE, "/targets/acme/routes/0"),
@@ -62,7 +67,8 @@ const PRESET_PLACES: &[(&Section, &str)] = &[
 /// A configuration with every table in it; its leaves are written as in TOML.
 fn base() -> Value {
     json!({
-        "log": {}, "limits": {}, "timeouts": {}, "secrets": {},
+        "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "dns": {},
+        "secrets": {}, "confine": {},
         "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
@@ -91,6 +97,7 @@ fn base() -> Value {
             "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
             "url": r#""https://acme.example""#,
             "tls": {}, "timeouts": {}, "headers": {}, "response-headers": {},
+            "limits": {}, "rate": { "requests": "7" },
             "routes": [{}],
         } },
     })
@@ -220,6 +227,7 @@ fn takes(kind: &Kind, value: &str) -> bool {
         | Kind::Word(_)
         | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
+        Kind::Ports => value == "list",
         Kind::Integer(..) => value == "integer",
         Kind::Boolean => value == "boolean",
         Kind::Any => true,

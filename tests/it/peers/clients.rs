@@ -7,7 +7,7 @@ use super::{python, run, wrote};
 use crate::support::{Folder, Proxy, Upstream, proxy_to};
 
 /// Says of each request what it was, and how many bytes its body had.
-fn echo() -> Upstream {
+pub(super) fn echo() -> Upstream {
     Upstream::with(|conversation| {
         while let Some(request) = conversation.read_request() {
             let (head, body) = request.split_once("\r\n\r\n").expect("a head");
@@ -44,7 +44,7 @@ fn without_chunks(body: &str) -> usize {
     }
 }
 
-fn start() -> (Upstream, Proxy, Folder, String) {
+pub(super) fn start() -> (Upstream, Proxy, Folder, String) {
     let upstream = echo();
     let (proxy, folder) = proxy_to(&upstream, "");
     let url = format!("http://{}/acme", proxy.address);
@@ -52,7 +52,7 @@ fn start() -> (Upstream, Proxy, Folder, String) {
 }
 
 /// Each request reached the upstream with one `Authorization`, which is ours.
-fn all_are_ours(upstream: &Upstream, count: usize) {
+pub(super) fn all_are_ours(upstream: &Upstream, count: usize) {
     let requests = upstream.requests();
     assert_eq!(requests.len(), count, "{requests:#?}");
     for request in requests {

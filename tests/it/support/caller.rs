@@ -93,6 +93,11 @@ impl Caller {
         self
     }
 
+    /// Reads as many bytes; whether they came.
+    pub fn read_exact(&mut self, bytes: &mut [u8]) -> bool {
+        self.reader.read_exact(bytes).is_ok()
+    }
+
     /// Reads an answer to a request that was not HEAD.
     pub fn read(&mut self) -> Answer {
         self.read_answer(true).expect("an answer")

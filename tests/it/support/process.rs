@@ -28,21 +28,26 @@ impl Process {
     /// The same with more in its environment.
     pub fn start_with(folder: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command.args(arguments).envs(environment.iter().copied());
-        Self::spawn(folder, command)
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .current_dir(folder);
+        Self::spawn(command)
     }
 
     /// Starts the program with so many descriptors.
     pub fn start_limited(folder: &Path, descriptors: usize) -> Self {
         let mut command = Command::new("sh");
         let limited = format!("ulimit -n {descriptors}; exec \"$0\"");
-        command.args(["-c", &limited, env!("CARGO_BIN_EXE_countersign")]);
-        Self::spawn(folder, command)
+        command
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_countersign")])
+            .current_dir(folder);
+        Self::spawn(command)
     }
 
-    fn spawn(folder: &Path, mut command: Command) -> Self {
+    /// Starts the program the way that this command does.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command
-            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

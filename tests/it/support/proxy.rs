@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
 use countersign::config;
 use countersign::credential::Credential;
 use countersign::secret::store::Store;
+use countersign::secret::trail::Trail;
 
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
@@ -35,6 +37,42 @@ impl Proxy {
             running: Some(running),
             address,
         }
+    }
+
+    /// Starts the folder's `proxy.toml`, and follows what becomes of it.
+    pub fn following(folder: &Folder) -> Self {
+        let (path, trail) = (folder.path().join("proxy.toml"), Trail::default());
+        let loaded = config::load(&path, &Store::Noted(trail.clone()))
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let origin = config::origin(path, trail);
+        let running = app::follow(loaded.config, origin, Clock::system()).expect("it starts");
+        let address = running.listeners()[0].1;
+        Self {
+            running: Some(running),
+            address,
+        }
+    }
+
+    /// Starts a configuration that no file could say.
+    pub fn start_config(config: app::Config) -> Self {
+        let running = app::start(config, Clock::system()).expect("it starts");
+        let address = running.listeners()[0].1;
+        Self {
+            running: Some(running),
+            address,
+        }
+    }
+
+    /// Has the configuration read again.
+    pub fn reload(&self) -> Result<Report, Arc<ReloadError>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let reload = self.running().reload();
+        runtime.expect("a runtime").block_on(reload.reload())
+    }
+
+    /// What runs.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("running")
     }
 
     /// The credential of that name, for a test that has to know when its next attempt is due.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use countersign::emulator::Authority;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -173,6 +174,15 @@ impl Conversation {
     /// Reads as many bytes.
     pub fn read_exact(&mut self, bytes: &mut [u8]) -> bool {
         self.stream.read_exact(bytes).is_ok()
+    }
+
+    /// Whether anything comes within so long.
+    pub fn comes_within(&mut self, patience: Duration) -> bool {
+        let set = |stream: &TcpStream, it| stream.set_read_timeout(Some(it)).expect("a timeout");
+        set(&self.stream.sock, patience);
+        let came = self.stream.read(&mut [0]).is_ok_and(|read| read > 0);
+        set(&self.stream.sock, PATIENCE);
+        came
     }
 
     fn byte(&mut self) -> Option<u8> {

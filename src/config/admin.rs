@@ -1,0 +1,42 @@
+//! `[admin]`
+
+use std::path::Path;
+
+use super::read::Reader;
+use crate::admin::{Address, Config, Ready};
+use crate::host::Pattern;
+
+/// Reads it, if it is there.
+pub(super) fn read(root: &Reader<'_>, folder: &Path) -> Option<Config> {
+    root.table("admin", |reader| {
+        let address = reader.parsed("address", |text| address(text, folder));
+        let hosts = if reader.has("hosts") {
+            let hosts = reader.parsed_texts("hosts", Pattern::parse);
+            hosts.into_iter().map(|given| given.value).collect()
+        } else {
+            vec![Pattern::Exact("localhost".into())]
+        };
+        let ready = match reader.word("ready")?.value.as_str() {
+            "all" => Ready::All,
+            _ => Ready::Attempts,
+        };
+        Some(Config {
+            address: address?.value,
+            hosts,
+            ready,
+        })
+    })
+    .flatten()
+}
+
+fn address(text: &str, folder: &Path) -> Result<Address, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err(format!("`{text}` names no file")),
+        Some(path) => Ok(Address::Unix(folder.join(path))),
+        None => text.parse().map(Address::Tcp).map_err(|_| {
+            format!(
+                "`{text}` is neither an address and a port, such as 127.0.0.1:9901, nor unix:PATH"
+            )
+        }),
+    }
+}
