@@ -1,7 +1,6 @@
 //! Builds what serves from a configuration, starts it, changes it while it runs, and ends it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -17,7 +16,7 @@ use crate::credential::call::Tools;
 use crate::credential::{self, Credential};
 use crate::dial::resolver;
 use crate::limits::Limits;
-use crate::listener::{self, BindError};
+use crate::listener::{self, Address, BindError};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
@@ -32,7 +31,7 @@ mod renewals;
 mod succession;
 mod watch;
 
-use control::Control;
+use control::{Control, Duties};
 use reload::{Origin, Reload};
 
 /// All that a configuration says, in the types of the stages that it is for.
@@ -102,9 +101,9 @@ pub struct Running {
 impl Running {
     /// The listeners' names and the addresses they are bound to.
     #[must_use]
-    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+    pub fn listeners(&self) -> Vec<(String, Address)> {
         let plan = self.plan();
-        let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound);
+        let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound.clone());
         plan.listeners.iter().map(named).collect()
     }
 
@@ -141,6 +140,14 @@ impl Running {
     /// Stops accepting, finishes what is under way within the configured time, and returns when
     /// every thread has ended.
     pub fn drain(mut self) {
+        for file in self
+            .plan()
+            .listeners
+            .iter()
+            .filter_map(|it| it.file.as_ref())
+        {
+            file.remove();
+        }
         self.shutdown.begin();
         for worker in self.workers.drain(..) {
             let _ = worker.join();
@@ -250,7 +257,14 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     });
     let (ready, is_ready) = oneshot::channel();
     let control = Control::new(plans, turns, Tools { clock, resolver }, fixed);
-    let run = move || control.run(lookups, reload, asks, origin, pages, over, ready);
+    let duties = Duties {
+        lookups,
+        reload,
+        asks,
+        origin,
+        pages,
+    };
+    let run = move || control.run(duties, over, ready);
     running.control = Some(spawn("control".into(), &broken, run)?);
     let broken = || StartError::System(io::Error::other("a thread has ended at once"));
     for is_done in first_turns.into_iter().chain([is_ready]) {

@@ -7,10 +7,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{self, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
+
+use crate::headers;
 
 /// How large and how slow a request's body may be.
 #[derive(Clone, Copy, Debug)]
@@ -355,6 +358,7 @@ enum Content<L> {
     Upstream {
         incoming: Incoming,
         lease: Option<L>,
+        kept_back: Rc<[HeaderName]>,
     },
 }
 
@@ -370,9 +374,14 @@ impl<L: Lease> ResponseBody<L> {
     }
 
     /// The upstream's body, which gives its connection back at the end and may be silent for so
-    /// long.
+    /// long. Trailers of these names do not pass.
     #[must_use]
-    pub fn upstream(incoming: Incoming, lease: L, idle: Duration) -> Self {
+    pub fn upstream(
+        incoming: Incoming,
+        lease: L,
+        idle: Duration,
+        kept_back: Rc<[HeaderName]>,
+    ) -> Self {
         let mut lease = Some(lease);
         if incoming.is_end_stream()
             && let Some(lease) = lease.take()
@@ -380,7 +389,11 @@ impl<L: Lease> ResponseBody<L> {
             lease.release();
         }
         Self {
-            content: Content::Upstream { incoming, lease },
+            content: Content::Upstream {
+                incoming,
+                lease,
+                kept_back,
+            },
             idle,
             timer: None,
         }
@@ -400,14 +413,18 @@ impl<L: Lease> Body for ResponseBody<L> {
             idle,
             timer,
         } = &mut *self;
-        let (incoming, lease) = match content {
+        let (incoming, lease, kept_back) = match content {
             Content::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
             }
-            Content::Upstream { incoming, lease } => (incoming, lease),
+            Content::Upstream {
+                incoming,
+                lease,
+                kept_back,
+            } => (incoming, lease, kept_back),
         };
-        let frame = match Pin::new(&mut *incoming).poll_frame(context) {
+        let mut frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 ready!(poll_idle(timer, *idle, context));
@@ -417,9 +434,20 @@ impl<L: Lease> Body for ResponseBody<L> {
         *timer = None;
         let at_end = match &frame {
             None => true,
-            Some(Ok(_)) => incoming.is_end_stream(),
+            Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
             Some(Err(_)) => false,
         };
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            // What ends here or is withheld in the head would otherwise come by the back door.
+            headers::remove(trailers, |name| {
+                headers::is_hop_by_hop(name)
+                    || *name == header::AUTHORIZATION
+                    || *name == header::CONTENT_LENGTH
+                    || kept_back.contains(name)
+            });
+        }
         if at_end && let Some(lease) = lease.take() {
             lease.release();
         }

@@ -20,11 +20,13 @@ use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
+use crate::listener::door::Complaints;
 use crate::listener::manners::{Manners, Protocols};
 use crate::listener::room::Room;
-use crate::metrics;
+use crate::listener::stream::Socket;
 use crate::plan::Listener;
 use crate::shutdown::Busy;
+use crate::{listener, metrics};
 
 mod answering;
 pub mod deadlines;
@@ -33,7 +35,7 @@ mod http1;
 mod http2;
 mod pace;
 pub mod seats;
-mod strict;
+pub mod strict;
 
 use seats::{Seat, Seats};
 
@@ -67,6 +69,8 @@ pub struct Callers {
     room: Arc<Room>,
     /// The most of them at this listener.
     most: Option<usize>,
+    /// Whether they speak HTTP from the first byte.
+    is_plain: bool,
     ending: Ending,
     cut_off: Cell<usize>,
 }
@@ -82,6 +86,7 @@ impl Callers {
             seats,
             room: Arc::clone(&listener.room),
             most: listener.config.connections,
+            is_plain: listener.config.tls.is_none() && listener.config.senders.is_none(),
             ending: Ending::default(),
             cut_off: Cell::new(0),
         }
@@ -99,21 +104,37 @@ impl Callers {
         self.seats.take(&self.room, self.most, busy)
     }
 
-    /// Where the whole process counts its callers.
-    #[must_use]
-    pub fn seats(&self) -> &Seats {
-        &self.seats
-    }
-
-    /// How the listener talks with them.
-    #[must_use]
-    pub fn manners(&self) -> Manners {
-        self.manners
-    }
-
     /// What the worker counts.
     pub(crate) fn counts(&self) -> &metrics::Worker {
         self.gateway.counts()
+    }
+
+    /// Serves what has been accepted, if it is let in.
+    pub async fn receive(
+        self: Rc<Self>,
+        listener: listener::Id,
+        socket: Socket,
+        complaints: Rc<Complaints>,
+        seat: Seat,
+    ) {
+        match self.gateway.open(listener, socket).await {
+            Ok((stream, entrance)) => {
+                let mut protocols = self.manners.protocols;
+                if entrance.is_tls {
+                    protocols = protocols.agreed(stream.negotiated());
+                }
+                converse(stream, entrance, protocols, self, seat).await;
+            }
+            Err(turned) => complaints.note(&turned),
+        }
+    }
+
+    /// Tells a caller that there is no room, where that is known to be understood: before TLS, a
+    /// PROXY header and the beginning of HTTP/2 it is not.
+    pub async fn turn_away(self: Rc<Self>, socket: Socket) {
+        if self.is_plain && self.manners.protocols != Protocols::Http2 {
+            self.seats.turn_away(socket).await;
+        }
     }
 
     /// Announces the end: every connection closes once it has answered what it is at, and after
@@ -218,9 +239,9 @@ pub async fn converse(
         // What serves is kept in a place of its own: waiting, a connection has none of it.
         let served = match protocols {
             Protocols::Http2 => {
-                return Box::pin(http2::serve(waiting, entrance, &callers)).await;
+                return Box::pin(http2::serve(waiting, &entrance, &callers)).await;
             }
-            Protocols::Http1 => Box::pin(http1::serve(waiting, entrance, &callers)).await,
+            Protocols::Http1 => Box::pin(http1::serve(waiting, &entrance, &callers)).await,
             Protocols::Either => Some(waiting),
         };
         let Some(served) = served else { return };

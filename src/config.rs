@@ -144,7 +144,7 @@ fn read_root(
         context: &context,
     };
     let mut credentials = kinds.read(reader);
-    let mut listeners = listeners::read(reader);
+    let mut listeners = listeners::read(reader, &context);
     let (targets, variants) = targets::read(reader, kinds, &credentials, &listeners);
     credentials::note_unused(&credentials, &targets, problems);
     credentials.extend(variants);
@@ -192,6 +192,7 @@ fn read_root(
             &credentials,
             &targets,
             admin.as_ref(),
+            &dns,
         ),
         workers,
         caller,

@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode};
 use crate::clock::{Clock, Moment};
 use crate::jws;
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
-use crate::tls::Authority;
+use crate::tls::Verification;
 
 pub mod answer;
 pub mod call;
@@ -62,14 +62,12 @@ pub struct Config {
 }
 
 /// Everything that makes a credential's tokens what they are. A credential whose identity is the
-/// same after a reload is the same one and keeps its token. Secrets stand in it by where they are
-/// read from: what is read there is looked after all the time.
+/// same after a reload is the same one and keeps its token. Secrets and certificates stand in it by
+/// where they are read from: what is read there is looked after all the time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     /// All that its configuration says, in one form only.
     pub text: String,
-    /// Who vouches for its endpoint, which the text only names files for.
-    pub authorities: Vec<Authority>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -487,6 +485,16 @@ impl Credential {
             Source::SelfSigned(_) | Source::Static(_) => return Vec::new(),
         };
         urls.all().iter().map(|url| url.host.as_str()).collect()
+    }
+
+    /// How the endpoint is verified that gives its tokens, if one is asked.
+    #[must_use]
+    pub fn verification(&self) -> Option<&Arc<Verification>> {
+        match &self.config.source {
+            Source::Exchange(source) => Some(&source.line.verification),
+            Source::Login(source) => Some(&source.line.verification),
+            Source::SelfSigned(_) | Source::Static(_) => None,
+        }
     }
 
     async fn get(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {

@@ -24,9 +24,52 @@ use race::Tried;
 use resolver::Resolver;
 use via::{TunnelError, Via};
 
-/// Where a connection goes and whom it must reach there. All of it comes from the configuration.
-/// Connections to equal ones are as good as each other.
-#[derive(Debug, PartialEq, Eq)]
+/// Which HTTP is spoken over a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, whatever else the other side speaks.
+    #[default]
+    Http1,
+    /// HTTP/2 and nothing else.
+    Http2,
+    /// HTTP/2 if the other side speaks it, else HTTP/1.1.
+    Auto,
+}
+
+/// The name of HTTP/2 in a handshake (RFC 9113 section 3.1), and that of HTTP/1.1.
+pub const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+impl Protocol {
+    /// What is offered in the handshake (RFC 7301). A server that is offered nothing speaks
+    /// HTTP/1.1.
+    fn offered(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Http1 => Vec::new(),
+            Self::Http2 => vec![HTTP2.to_vec()],
+            Self::Auto => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        }
+    }
+}
+
+/// How connections are kept for further requests, and how requests are written on them. By default
+/// none is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// How long one may be free.
+    pub idle: Duration,
+    /// The most free ones of a worker.
+    pub most_idle: usize,
+    /// How old one may become.
+    pub age: Duration,
+    /// Whether header names are written as `Content-Type` over HTTP/1, for servers that do not take
+    /// them in lower case.
+    pub title_case: bool,
+}
+
+/// Where a connection goes and whom it must reach there. All of it comes from the configuration;
+/// connections of two endpoints that are equal can stand in for each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The name or address in the URL.
     pub host: String,
@@ -42,6 +85,10 @@ pub struct Endpoint {
     pub via: Option<Via>,
     /// How the certificate is verified.
     pub verification: Arc<Verification>,
+    /// What is spoken over it.
+    pub protocol: Protocol,
+    /// How it is kept.
+    pub keep: Keep,
     /// How long looking up and connecting may take together.
     pub connect_timeout: Duration,
     /// How long the handshake may take.
@@ -145,16 +192,26 @@ pub async fn secure(
     endpoint: &Endpoint,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, DialError> {
-    let config = Arc::clone(endpoint.verification.config()?);
+    let config = endpoint.verification.config()?;
     // Requests are written whole; waiting for more to send with them only adds delay.
     let _ = stream.set_nodelay(true);
-    let handshake = TlsConnector::from(config).connect(endpoint.server_name.clone(), stream);
+    let connector = TlsConnector::from(config);
+    let handshake = connector
+        .with_alpn(endpoint.protocol.offered())
+        .connect(endpoint.server_name.clone(), stream);
+    let failed = |source| DialError::Tls {
+        host: endpoint.host.clone(),
+        source,
+    };
     match tokio::time::timeout(endpoint.tls_timeout, handshake).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(source)) => Err(DialError::Tls {
-            host: endpoint.host.clone(),
-            source,
-        }),
+        Ok(Ok(stream)) => {
+            let chosen = stream.get_ref().1.alpn_protocol();
+            if endpoint.protocol == Protocol::Http2 && chosen != Some(HTTP2) {
+                return Err(failed(io::Error::other("the server does not speak HTTP/2")));
+            }
+            Ok(stream)
+        }
+        Ok(Err(source)) => Err(failed(source)),
         Err(_) => Err(DialError::TlsTimeout {
             host: endpoint.host.clone(),
             after: endpoint.tls_timeout,

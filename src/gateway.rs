@@ -1,7 +1,7 @@
 //! The life of a request, on one worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use crate::clock::Clock;
 use crate::credential::cell::View;
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
+use crate::listener::admit_caller;
+use crate::listener::door::{self, Turned};
+use crate::listener::stream::{Socket, Stream};
 use crate::normalize::normalize;
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
@@ -31,6 +34,8 @@ mod upgrade;
 
 use passage::{Carried, Note, Passage, Place};
 
+pub use crate::listener::Entrance;
+
 /// What is answered.
 pub type Answer = Response<Content>;
 
@@ -39,17 +44,6 @@ pub type Content = Carried<ResponseBody<Lease>>;
 
 /// What is answered, as it came.
 type Passed = Response<ResponseBody<Lease>>;
-
-/// Where a connection came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrance {
-    /// The listener.
-    pub listener: listener::Id,
-    /// The address on our side.
-    pub local: IpAddr,
-    /// The caller's address.
-    pub peer: IpAddr,
-}
 
 /// Serves the requests of one worker.
 #[derive(Debug)]
@@ -97,8 +91,7 @@ impl Snapshot {
             .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
             .collect();
         let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
-            let is_same =
-                |it: &&&Rc<Pool>| it.endpoint() == endpoint && Arc::ptr_eq(it.counts(), counts);
+            let is_same = |it: &&&Rc<Pool>| it.serves(endpoint) && Arc::ptr_eq(it.counts(), counts);
             let same = former.iter().find(is_same);
             let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
             let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
@@ -112,7 +105,8 @@ impl Snapshot {
         let upstream = |(target, place): (&Target, &Rc<Place>)| {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
-            Upstream::new(pools.collect(), target.timeouts)
+            let kept_back = target.respond.kept_back().into();
+            Upstream::new(pools.collect(), target.timeouts, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
@@ -185,6 +179,22 @@ impl Gateway {
         });
     }
 
+    /// Lets a connection in, by the plan that is in force now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it was closed.
+    pub async fn open(
+        &self,
+        listener: listener::Id,
+        socket: Socket,
+    ) -> Result<(Stream, Entrance), Turned> {
+        let Some((snapshot, place)) = self.snapshot(listener) else {
+            return Err(Turned::Gone(ErrorKind::ConnectionAborted.into()));
+        };
+        door::open(&snapshot.plan.listeners[place].config, listener, socket).await
+    }
+
     /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
     pub async fn handle(
         &self,
@@ -199,14 +209,7 @@ impl Gateway {
         let is_logged = snapshot.plan.log_requests;
         let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
         let mut passage = Passage::begin(&snapshot.nowhere, note);
-        let served = self.serve(
-            &snapshot,
-            request,
-            place,
-            entrance.local,
-            busy,
-            &mut passage,
-        );
+        let served = self.serve(&snapshot, request, place, &entrance, busy, &mut passage);
         match caught(served).await {
             Some(Ok(answer)) => passage.answer(answer),
             Some(Err(refused)) => self.refuse(refused, passage),
@@ -227,16 +230,16 @@ impl Gateway {
         snapshot: &Snapshot,
         mut request: Request<Incoming>,
         listener: usize,
-        local: IpAddr,
+        entrance: &Entrance,
         busy: &Busy,
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
-        let (route, request) = choose(snapshot, request, listener, local)?;
+        let (route, request) = choose(snapshot, request, listener, entrance)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
         let target = &snapshot.plan.targets[route.target];
-        Ok(finish(sent, caller, target, busy))
+        Ok(finish(sent, caller, target, busy, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -262,18 +265,21 @@ impl Gateway {
 type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
 
 /// listener → normalize → route
-fn choose(
-    snapshot: &Snapshot,
+fn choose<'a>(
+    snapshot: &'a Snapshot,
     request: Request<Incoming>,
     listener: usize,
-    local: IpAddr,
-) -> Result<Chosen<'_>, Refused> {
+    entrance: &Entrance,
+) -> Result<Chosen<'a>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, plan.body)?;
-    let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[listener].config.admit(&request, local)?;
+    let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
+    let config = &plan.listeners[listener].config;
+    config.admit(&request, entrance)?;
     let route = plan.routes.select(listener, &request)?;
+    admit_caller(&route.callers, entrance)?;
+    config.take_own(&mut request);
     Ok((route, request))
 }
 
@@ -317,12 +323,19 @@ async fn forward(
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.
-fn finish(sent: Sent, caller: OnUpgrade, target: &Target, busy: &Busy) -> Passed {
+fn finish(
+    sent: Sent,
+    caller: OnUpgrade,
+    target: &Target,
+    busy: &Busy,
+    passage: &mut Passage,
+) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
             let idle = target.timeouts.stream;
-            upgrade::switch(sent.answer, caller, protocol, idle, busy.clone())
+            let held = (busy.clone(), passage.leave());
+            upgrade::switch(sent.answer, caller, protocol, idle, held)
         }
     }
 }

@@ -86,6 +86,15 @@ pub fn override_method(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(name))
 }
 
+/// Whether whoever sends these headers takes trailers with an answer (RFC 9110 section 10.1.4).
+#[must_use]
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let mut members = value.as_bytes().split(|byte| *byte == b',');
+        members.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
 /// Whether a header has a name that CGI-like servers confuse with another one: they turn both `-`
 /// and `_` into `_`, so that `x_user` can stand for `x-user`.
 #[must_use]

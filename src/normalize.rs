@@ -4,7 +4,7 @@
 //! two ways is refused here, before anything is decided about the request; what passes is routed
 //! and forwarded by the same bytes. Only [`normalize`] makes a [`Normalized`].
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{Method, Request, Version};
@@ -55,6 +55,11 @@ impl<B> Normalized<B> {
     #[must_use]
     pub fn headers(&self) -> &http::HeaderMap {
         &self.parts.headers
+    }
+
+    /// Takes out a header that was meant for this proxy alone.
+    pub fn take_out(&mut self, name: &HeaderName) {
+        self.parts.headers.remove(name);
     }
 
     /// Whether the path has a `/` or `\` in percent-encoding, which not every server reads alike.

@@ -177,7 +177,7 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| matches!(byte, b'/' | b'\\'))
         .map(|segment| {
             let mut name = name_in(segment);
-            while let [rest @ .., b' ' | b'.'] = name {
+            while let [rest @ .., b'\0'..=b' ' | b'.' | 0x7f] = name {
                 name = rest;
             }
             name
@@ -334,7 +334,15 @@ pub fn prepare<B: Body>(request: Normalized<B>, config: &Config) -> Result<Outgo
     parts.uri = rewrite(&parts.uri, config)?;
     let protocol = upgrade::asked(&parts, !body.is_end_stream(), &config.upgrades);
     let has_callers_credential = take_callers_credential(&mut parts.headers, config)?;
+    let takes_trailers =
+        headers::takes_trailers(&parts.headers) && !config.remove.contains(&header::TE);
     clean(&mut parts.headers, config);
+    if takes_trailers {
+        // The one coding that HTTP/2 lets through, where servers of gRPC insist on it (RFC 9113
+        // section 8.2.2). It is left out again where the request leaves over HTTP/1.
+        let trailers = HeaderValue::from_static("trailers");
+        parts.headers.insert(header::TE, trailers);
+    }
     frame(&mut parts.headers, &body);
     if let Some(protocol) = protocol {
         upgrade::put(&mut parts.headers, protocol);

@@ -1,13 +1,15 @@
 //! The immutable snapshot that serves requests. A request uses one plan from its first stage to its
 //! last.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::Credential;
 use crate::dial::Endpoint;
 use crate::limits::Limits;
+use crate::listener::Address;
+use crate::listener::admission::Caller;
+use crate::listener::bind::SocketFile;
 use crate::listener::room::Room;
 use crate::router::Table;
 use crate::upstream::Timeouts;
@@ -50,7 +52,9 @@ pub struct Listener {
     /// Who is let in.
     pub config: listener::Config,
     /// Where it listens, with the port that was chosen.
-    pub bound: SocketAddr,
+    pub bound: Address,
+    /// The file of its socket, if it has one.
+    pub file: Option<Arc<SocketFile>>,
     /// Counts its callers.
     pub room: Arc<Room>,
 }
@@ -62,6 +66,8 @@ pub struct Route {
     pub target: usize,
     /// The credential; `None` if the target needs none.
     pub credential: Option<usize>,
+    /// The callers it is for, by the names in their certificates; everybody if empty.
+    pub callers: Vec<Caller>,
     /// What is done to the request.
     pub outgoing: outgoing::Config,
 }

@@ -33,6 +33,26 @@ pub struct Config {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Config {
+    /// The headers that do not pass as trailers either: those that are removed, and those that are
+    /// set, which the target is not to have the last word about.
+    #[must_use]
+    pub fn kept_back(&self) -> Vec<HeaderName> {
+        let set = self.set.iter().map(|(name, _)| name);
+        self.remove.iter().chain(set).cloned().collect()
+    }
+}
+
+/// What gRPC says behind an answer: over HTTP/2 nothing announces it.
+const GRPC_TRAILERS: HeaderValue =
+    HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
+
+/// Whether a message is one of gRPC.
+fn is_grpc(headers: &header::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// Passes the target's answer on: status, body and end-to-end headers as they are.
 #[must_use]
 pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) -> Response<B> {
@@ -45,12 +65,19 @@ pub fn pass<B: Body>(mut answer: Response<B>, method: &Method, config: &Config) 
     // A length beside chunked says nothing about the body (RFC 9112 section 6.3) and must not go on.
     let is_framed_otherwise = has_body && answer.body().size_hint().exact().is_none();
     headers::remove(answer.headers_mut(), |name| {
-        headers::is_hop_by_hop(name)
+        // A caller with HTTP/1 is sent those trailers that `Trailer` names (RFC 9110 section 6.6.2).
+        (headers::is_hop_by_hop(name) && !(is_framed_otherwise && *name == header::TRAILER))
             // Belongs into requests. In an answer it can only be an echo, and the echo is ours.
             || *name == header::AUTHORIZATION
             || (is_framed_otherwise && *name == header::CONTENT_LENGTH)
             || config.remove.contains(name)
     });
+    if is_framed_otherwise
+        && is_grpc(answer.headers())
+        && !answer.headers().contains_key(header::TRAILER)
+    {
+        answer.headers_mut().insert(header::TRAILER, GRPC_TRAILERS);
+    }
     for (name, value) in &config.set {
         answer.headers_mut().insert(name, value.clone());
     }
@@ -277,16 +304,15 @@ const PROXY_RESPONSE: &str = "proxy_internal_response";
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        let code = match denied {
-            Denied::Host { .. } => "forbidden-host",
-            Denied::CrossSite => "cross-site",
-        };
-        Self::new(
-            StatusCode::FORBIDDEN,
-            code,
-            REQUEST_DENIED,
-            denied.to_string(),
-        )
+        let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
+        match &denied {
+            Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
+            Denied::CrossSite => refused("cross-site", denied.to_string()),
+            Denied::Unknown(unknown) => {
+                let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";
+                refused("caller-refused", detail.to_owned()).because(unknown)
+            }
+        }
     }
 }
 

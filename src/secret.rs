@@ -15,8 +15,9 @@ pub mod trail;
 /// comparison takes longer the more of a guess is right. Whoever needs the bytes says
 /// [`expose`](Self::expose), and a search for that word finds every such place.
 ///
-/// Wiping covers the buffer handed over. Copies made on the way here (a `String` that grew, a
-/// parser's buffer) are up to whoever made them.
+/// Wiping here covers the buffer handed over, in whatever program this library is used. Copies made on
+/// the way (a `String` that grew, a parser's buffer) are wiped by the allocator of our own program,
+/// which wipes whatever is freed.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {

@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::panic;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use tracing::Subscriber;
@@ -66,7 +67,10 @@ pub fn start(config: Config) {
         let _ = LEVEL.set(handle);
     }
     // The standard hook would write by itself, and block a worker where nobody reads.
-    panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug")));
+    panic::set_hook(Box::new(|panic| {
+        let (panic, thread) = (panic.to_string(), thread::current());
+        tracing::error!(panic, thread = thread.name(), "a bug");
+    }));
 }
 
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>()

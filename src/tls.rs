@@ -1,29 +1,103 @@
-//! How the certificate of an upstream is verified: always, against the authorities that the
-//! operator names and no others.
+//! How both sides of a connection to an upstream show who they are. Its certificate is verified:
+//! always, against the authorities that the operator names and no others. Ours is shown where there
+//! is one.
 
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
+use arc_swap::ArcSwapOption;
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::secret::store::{Modes, Reference, Store};
+use crate::secret::trail::Stamp;
+
+mod pin;
+
+pub use pin::Pin;
+use pin::Pinned;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Who may vouch for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// Whoever the machine trusts.
     System,
-    /// These certificates.
-    Certificates(Vec<CertificateDer<'static>>),
+    /// The certificates in this PEM file.
+    File(PathBuf),
 }
+
+/// The certificate that this side shows, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The PEM file with the certificate, and those between it and its authority behind it.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: Reference,
+}
+
+/// What a connection asks for and shows.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may vouch for the upstream.
+    pub authorities: Vec<Authority>,
+    /// The keys that its certificate may have; any if empty.
+    pub pins: Vec<Pin>,
+    /// What this side shows, if anything.
+    pub identity: Option<Identity>,
+    /// Where files are read from.
+    pub store: Store,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// How the mode of the key's file is judged.
+    pub modes: Modes,
+}
+
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.authorities == other.authorities
+            && self.pins == other.pins
+            && self.identity == other.identity
+            && self.folder == other.folder
+            && self.modes == other.modes
+    }
+}
+
+impl Eq for Config {}
 
 /// The verification of one or several upstreams. What it needs is loaded when it is first used:
 /// reading the machine's authorities takes longer than opening the listeners should.
 #[derive(Debug)]
 pub struct Verification {
-    authorities: Vec<Authority>,
-    config: OnceLock<Result<Arc<ClientConfig>, RootsError>>,
+    config: Config,
+    current: ArcSwapOption<ClientConfig>,
+    loaded: Mutex<Loaded>,
+    is_followed: AtomicBool,
 }
 
-/// No certificate can be verified.
+impl Eq for Verification {}
+
+impl PartialEq for Verification {
+    /// Whether both ask for the same, whatever the files have in them.
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config
+    }
+}
+
+/// What the last loading has met.
+#[derive(Debug, Default)]
+struct Loaded {
+    stamps: Vec<Option<Stamp>>,
+    error: Option<RootsError>,
+}
+
+/// No connection can be secured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RootsError {
     /// The machine has no authorities.
@@ -31,63 +105,243 @@ pub enum RootsError {
         "this machine has no certificate authorities; install them (Debian: ca-certificates) or name a file in `tls.ca`{0}"
     )]
     NoneOnMachine(String),
-    /// A certificate given by the operator cannot vouch for anything.
-    #[error("a certificate in `tls.ca` cannot be used: {0}")]
-    Unusable(String),
+    /// A file given by the operator is of no use.
+    #[error("{reason}")]
+    File {
+        /// What is wrong with it.
+        reason: String,
+        /// The way out.
+        help: String,
+    },
+    /// The certificate of this side cannot be shown.
+    #[error("the certificate {path} cannot be used with its key: {reason}")]
+    Identity {
+        /// The certificate's file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
-/// Whoever trusts the same is the same: what was loaded for it follows from that.
-impl PartialEq for Verification {
-    fn eq(&self, other: &Self) -> bool {
-        self.authorities == other.authorities
+impl RootsError {
+    /// The way out, where the message does not say it.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        match self {
+            Self::File { help, .. } => help,
+            Self::NoneOnMachine(_) | Self::Identity { .. } => "",
+        }
     }
 }
 
-impl Eq for Verification {}
-
 impl Verification {
-    /// Trusts these authorities and nobody else.
+    /// Asks for what the configuration says, and nothing less.
     #[must_use]
-    pub fn new(authorities: Vec<Authority>) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
-            authorities,
-            config: OnceLock::new(),
+            config,
+            current: ArcSwapOption::empty(),
+            loaded: Mutex::default(),
+            is_followed: AtomicBool::new(false),
         }
     }
 
-    /// Whom it trusts.
+    /// What it asks for.
     #[must_use]
-    pub fn authorities(&self) -> &[Authority] {
-        &self.authorities
+    pub fn asks_for(&self) -> &Config {
+        &self.config
     }
 
     /// The client's side of a handshake.
     ///
     /// # Errors
     ///
-    /// [`RootsError`] if there is nobody to trust.
-    pub fn config(&self) -> Result<&Arc<ClientConfig>, RootsError> {
-        self.config
-            .get_or_init(|| self.load())
-            .as_ref()
-            .map_err(Clone::clone)
+    /// [`RootsError`] if there is nobody to trust, or nothing to show.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, RootsError> {
+        if let Some(current) = self.current.load_full() {
+            return Ok(current);
+        }
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = self.current.load_full() {
+            return Ok(current);
+        }
+        match &loaded.error {
+            Some(error) => Err(error.clone()),
+            None => self.load(&mut loaded, self.stamps()),
+        }
     }
 
-    fn load(&self) -> Result<Arc<ClientConfig>, RootsError> {
+    /// Reads everything again if a file is another one than before. What was read before stays in
+    /// use if that fails. Gives whether there is something new.
+    ///
+    /// # Errors
+    ///
+    /// [`RootsError`]; it is told once for each change of a file.
+    pub fn refresh(&self) -> Result<bool, RootsError> {
+        let stamps = self.stamps();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = self.current.load().is_none() && loaded.error.is_none();
+        if stamps == loaded.stamps || is_first {
+            return Ok(false);
+        }
+        self.load(&mut loaded, stamps).map(|_| true)
+    }
+
+    /// `stamps` were taken before, so that a change in between is seen the next time.
+    fn load(
+        &self,
+        loaded: &mut Loaded,
+        stamps: Vec<Option<Stamp>>,
+    ) -> Result<Arc<ClientConfig>, RootsError> {
+        let config = self.config.load().map(Arc::new);
+        loaded.stamps = stamps;
+        loaded.error = config.as_ref().err().cloned();
+        if let Ok(config) = &config {
+            self.current.store(Some(Arc::clone(config)));
+        }
+        config
+    }
+
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        let Config { store, folder, .. } = &self.config;
+        let files = self.config.files();
+        files.map(|file| store.stamp(&file, folder)).collect()
+    }
+}
+
+/// Follows the files of a verification for as long as somebody uses it, on the runtime that this is
+/// called on, and once however often it is called. Connections that are open stay as they are; new
+/// handshakes use what is new.
+pub fn follow(verification: &Arc<Verification>) {
+    let has_files = verification.config.files().next().is_some();
+    if has_files && !verification.is_followed.swap(true, Ordering::Relaxed) {
+        tokio::task::spawn_local(watch(Arc::downgrade(verification)));
+    }
+}
+
+async fn watch(verification: Weak<Verification>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(verification) = verification.upgrade() else {
+            return;
+        };
+        // A file may be on a share that hangs.
+        match tokio::task::spawn_blocking(move || verification.refresh()).await {
+            Ok(Ok(true)) => tracing::info!("certificates were read again"),
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what was read before stays in use"),
+        }
+    }
+}
+
+impl Config {
+    /// Trusts these authorities and nobody else, and shows nothing.
+    #[must_use]
+    pub fn trusting(authorities: Vec<Authority>, store: Store, folder: PathBuf) -> Self {
+        Self {
+            authorities,
+            pins: Vec::new(),
+            identity: None,
+            store,
+            folder,
+            modes: Modes::Refuse,
+        }
+    }
+
+    /// The files that all of this is in.
+    fn files(&self) -> impl Iterator<Item = Reference> {
+        let authorities = self.authorities.iter().filter_map(|it| match it {
+            Authority::System => None,
+            Authority::File(path) => Some(Reference::file(path)),
+        });
+        let own = self.identity.iter();
+        let own = own.flat_map(|it| [Reference::file(&it.certificate), it.key.clone()]);
+        authorities.chain(own)
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    ///
+    /// [`RootsError`] of the first that is of no use.
+    pub fn load(&self) -> Result<ClientConfig, RootsError> {
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {
             match authority {
                 Authority::System => add_system(&mut roots)?,
-                Authority::Certificates(certificates) => add(&mut roots, certificates)?,
+                Authority::File(path) => self.add(&mut roots, path)?,
             }
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .expect("the provider serves TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+            .expect("the provider serves TLS 1.2 and 1.3");
+        let builder = if self.pins.is_empty() {
+            builder.with_root_certificates(roots)
+        } else {
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .expect("there are roots, and no lists of what was revoked");
+            let pinned = Pinned::new(verifier, self.pins.clone());
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(pinned))
+        };
+        let Some(identity) = &self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let unusable = |reason: String| RootsError::Identity {
+            path: identity.certificate.display().to_string(),
+            reason,
+        };
+        let chain = self.certificates(&identity.certificate)?;
+        let key = self.key(&identity.key).map_err(unusable)?;
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| unusable(error.to_string()))
+    }
+
+    fn add(&self, roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
+        for certificate in self.certificates(path)? {
+            roots.add(certificate).map_err(|error| {
+                let path = self.folder.join(path);
+                let reason = format!("{} vouches for nobody: {error}", path.display());
+                unusable(reason, "")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+        let path = self.folder.join(path);
+        let text = self.store.read_text(&path);
+        let text = text.map_err(|error| unusable(error.message, error.help))?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let shown = path.display();
+        match found {
+            Ok(found) if found.is_empty() => Err(unusable(
+                format!("{shown} has no certificate in it"),
+                "it must be PEM: -----BEGIN CERTIFICATE-----",
+            )),
+            Ok(found) => Ok(found),
+            Err(error) => Err(unusable(format!("{shown} is not PEM: {error}"), "")),
+        }
+    }
+
+    fn key(&self, reference: &Reference) -> Result<PrivateKeyDer<'static>, String> {
+        let resolved = self
+            .store
+            .resolve(reference, &self.folder, Some(self.modes))
+            .map_err(|error| error.message)?;
+        PrivateKeyDer::from_pem_slice(resolved.secret.expose())
+            .map_err(|_| format!("{reference} has no private key in PEM"))
+    }
+}
+
+fn unusable(reason: impl Into<String>, help: impl Into<String>) -> RootsError {
+    RootsError::File {
+        reason: reason.into(),
+        help: help.into(),
     }
 }
 
@@ -101,18 +355,6 @@ fn add_system(roots: &mut RootCertStore) -> Result<(), RootsError> {
             .map(|error| format!("; {error}"))
             .collect();
         return Err(RootsError::NoneOnMachine(causes));
-    }
-    Ok(())
-}
-
-fn add(
-    roots: &mut RootCertStore,
-    certificates: &[CertificateDer<'static>],
-) -> Result<(), RootsError> {
-    for certificate in certificates {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| RootsError::Unusable(error.to_string()))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -14,10 +14,13 @@ use crate::body::{Fault, RequestBody, ResponseBody};
 use crate::dial::DialError;
 use crate::outgoing::{Authorized, Repeatable, upgrade};
 
+mod exclusive;
 mod framing;
 mod members;
+mod opening;
 pub mod pool;
 pub mod retry;
+mod shared;
 
 use members::Members;
 use pool::{Lease, Pool};
@@ -53,6 +56,7 @@ impl Timeouts {
 pub struct Upstream {
     members: Members,
     timeouts: Timeouts,
+    kept_back: Rc<[HeaderName]>,
 }
 
 /// What came of a request that was sent.
@@ -106,12 +110,14 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream with a pool for each place that it is at.
+    /// An upstream with a pool for each place that it is at. Trailers of the names in `kept_back` do
+    /// not pass.
     #[must_use]
-    pub fn new(pools: Vec<Rc<Pool>>, timeouts: Timeouts) -> Self {
+    pub fn new(pools: Vec<Rc<Pool>>, timeouts: Timeouts, kept_back: Rc<[HeaderName]>) -> Self {
         Self {
             members: Members::new(pools),
             timeouts,
+            kept_back,
         }
     }
 
@@ -144,7 +150,9 @@ impl Upstream {
             return Err(UpstreamError::Framing);
         }
         let idle = self.timeouts.for_body(answer.headers());
-        let answer = answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle));
+        let kept_back = Rc::clone(&self.kept_back);
+        let answer =
+            answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle, kept_back));
         Ok(Sent {
             answer,
             copy,

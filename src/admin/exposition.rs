@@ -233,6 +233,13 @@ fn house(page: &mut Page, admin: &Admin) {
         page.sample("countersign_reloads_total", &labels, count);
     }
     page.one(
+        "countersign_configuration_current",
+        "gauge",
+        "Whether the configuration in force is the one that was read last: 0 after a reload that failed.",
+        &[],
+        u8::from(!admin.reload.is_refused()),
+    );
+    page.one(
         "countersign_panics_total",
         "counter",
         "Requests that a bug has ended.",

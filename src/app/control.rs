@@ -16,18 +16,21 @@ use tokio::time::timeout;
 
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
-use super::succession::{Fixed, keep_endpoints, keep_limits, load_authorities, plan};
+use super::succession::{
+    Fixed, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
+};
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
 use crate::admin::{self, Admin};
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
+use crate::listener;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::Drain;
 use crate::supervisor::{self, State};
-use crate::telemetry;
 use crate::worker::Turn;
+use crate::{confine, telemetry};
 
 /// How long a reload waits for the first tokens of new credentials. What has none by then is in
 /// force without: the state of the network makes no configuration wrong.
@@ -45,6 +48,20 @@ pub(super) struct Control {
     workers: Vec<mpsc::UnboundedSender<Turn>>,
     tools: Tools,
     fixed: Fixed,
+}
+
+/// What it is asked to do, and by whom.
+pub(super) struct Duties {
+    /// Names to look up.
+    pub(super) lookups: Lookups,
+    /// For those who ask for a reload from here.
+    pub(super) reload: Reload,
+    /// Those who have asked.
+    pub(super) asks: mpsc::UnboundedReceiver<Ask>,
+    /// What there is to reload.
+    pub(super) origin: Option<Origin>,
+    /// The admin pages.
+    pub(super) pages: Option<(admin::Bound, Admin)>,
 }
 
 impl Control {
@@ -65,14 +82,17 @@ impl Control {
     /// Runs until it is over. `ready` is told when requests can rely on it.
     pub(super) fn run(
         self,
-        lookups: Lookups,
-        reload: Reload,
-        asks: mpsc::UnboundedReceiver<Ask>,
-        origin: Option<Origin>,
-        pages: Option<(admin::Bound, Admin)>,
+        duties: Duties,
         mut over: Drain,
         ready: oneshot::Sender<()>,
     ) -> io::Result<()> {
+        let Duties {
+            lookups,
+            reload,
+            asks,
+            origin,
+            pages,
+        } = duties;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
@@ -83,6 +103,7 @@ impl Control {
             for credential in &plan.credentials {
                 renewals.begin(credential);
             }
+            watch_listeners(&plan);
             if let Some((bound, admin)) = pages {
                 spawn_local(async move {
                     let Err(error) = admin::serve(bound, Rc::new(admin)).await;
@@ -90,6 +111,7 @@ impl Control {
                 });
             }
             let _ = ready.send(());
+            follow_certificates(&plan);
             // The first tokens go before the authorities, which take tens of milliseconds to read.
             tokio::task::yield_now().await;
             load_authorities(&plan.targets);
@@ -184,6 +206,7 @@ impl Control {
         before: &Arc<Plan>,
         renewals: &mut Renewals,
     ) -> Result<Report, ReloadError> {
+        confine::allows(&config.confine).map_err(ReloadError::Beyond)?;
         let configs = config.listeners.clone();
         let bound = listeners::succeed(configs, &before.listeners, self.fixed.workers())
             .map_err(ReloadError::Bind)?;
@@ -206,6 +229,10 @@ impl Control {
         };
         let plan = Arc::new(plan);
         self.plans.store(Arc::clone(&plan));
+        watch_listeners(&plan);
+        for gone in gone(&before.listeners, &plan.listeners) {
+            gone.file.iter().for_each(|file| file.remove());
+        }
         telemetry::set_level(level);
         let mut turns = Vec::new();
         for (worker, opened) in self.workers.iter().zip(bound.opened) {
@@ -221,6 +248,7 @@ impl Control {
             turns.push(is_done);
         }
         renewals.sort(&plan, before);
+        follow_certificates(&plan);
         for is_done in turns {
             if timeout(TURN, is_done).await.is_err() {
                 tracing::error!("a worker takes long to go by the new configuration");
@@ -265,9 +293,22 @@ fn names(of: &[Arc<Credential>], which: impl Fn(&Credential) -> bool) -> Vec<Str
 
 /// The names of listeners that are in one list and not in the other.
 fn missing(here: &[Listener], there: &[Listener]) -> Vec<String> {
-    let is_missing = |it: &&Listener| !there.iter().any(|other| other.id == it.id);
-    let missing = here.iter().filter(is_missing);
+    let missing = gone(here, there);
     missing.map(|it| it.config.name.clone()).collect()
+}
+
+/// The listeners that are in one list and not in the other.
+fn gone<'a>(here: &'a [Listener], there: &'a [Listener]) -> impl Iterator<Item = &'a Listener> {
+    here.iter()
+        .filter(|it| !there.iter().any(|other| other.id == it.id))
+}
+
+/// Has certificates and secrets of listeners read again when they change, for as long as the plan
+/// lives.
+fn watch_listeners(plan: &Plan) {
+    for listener in &plan.listeners {
+        spawn_local(listener::watch(listener.config.clone()));
+    }
 }
 
 fn say(outcome: &Result<Report, Arc<ReloadError>>) {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Config;
 use crate::admin;
+use crate::confine::Beyond;
 use crate::listener::BindError;
 use crate::secret::trail::Trail;
 
@@ -83,6 +84,9 @@ pub enum ReloadError {
     /// An address of it could not be bound.
     #[error("{0}{why}", why = source_of(.0))]
     Bind(BindError),
+    /// It needs what the process has denied itself for as long as it runs.
+    #[error("{0}")]
+    Beyond(Beyond),
     /// What runs was not read from a file.
     #[error("this configuration was not read from a file, so that it cannot be read again")]
     NoFile,

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use crate::admin;
 use crate::app::Config;
 use crate::credential::{self, Credential};
+use crate::dial::resolver;
 use crate::plan::{Listener, Plan, Target};
 use crate::telemetry;
+use crate::tls;
 
 /// What holds for the process as long as it runs, so that a change of it takes a restart.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     workers: usize,
+    dns: resolver::Config,
     log: telemetry::Format,
     admin: Option<admin::Config>,
     connections: Option<usize>,
@@ -26,6 +29,7 @@ impl Fixed {
     pub(super) fn differences(&self, config: &Config) -> Vec<&'static str> {
         let keys = [
             ("workers", self.workers != config.workers),
+            ("dns", self.dns != config.dns),
             ("log.format", self.log != config.log.format),
             ("admin", self.admin != config.admin),
             ("limits.connections", self.connections != config.connections),
@@ -43,6 +47,7 @@ pub(super) fn plan(
 ) -> (Plan, Fixed) {
     let fixed = Fixed {
         workers: config.workers,
+        dns: config.dns,
         log: config.log.format,
         admin: config.admin,
         connections: config.connections,
@@ -79,6 +84,17 @@ pub(super) fn keep_limits(config: &mut Config, before: &Plan) {
         if let Some(same) = before.targets.iter().find(|it| it.name == target.name) {
             target.limits.carry_on(&same.limits);
         }
+    }
+}
+
+/// Follows the files that certificates are in: of targets, whose members have theirs in common, and
+/// of the endpoints that give tokens. Those that are followed already are not followed twice.
+pub(super) fn follow_certificates(plan: &Plan) {
+    let targets = plan.targets.iter();
+    let targets = targets.map(|target| &target.endpoints[0].verification);
+    let credentials = plan.credentials.iter();
+    for verification in targets.chain(credentials.filter_map(|it| it.verification())) {
+        tls::follow(verification);
     }
 }
 

@@ -38,7 +38,7 @@ enum End {
 /// Serves a connection until it ends, or until nothing is asked on it; gives it back then.
 pub(super) async fn serve<S: Line>(
     waiting: Waiting<S>,
-    entrance: Entrance,
+    entrance: &Entrance,
     callers: &Rc<Callers>,
 ) -> Option<Waiting<S>> {
     let pace = Arc::new(Pace::default());
@@ -47,7 +47,7 @@ pub(super) async fn serve<S: Line>(
         ..callers.config.deadlines
     };
     let mut deadlines = Deadlines::new(config, Some(waiting.since));
-    let busy = Rc::new(waiting.seat.busy());
+    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
     let strict = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -56,7 +56,8 @@ pub(super) async fn serve<S: Line>(
         waiting.seat,
     );
     let (own, noted) = (Rc::clone(callers), Arc::clone(&pace));
-    let service = service_fn(move |request| answer(&own, request, entrance, &busy, &noted, None));
+    let service =
+        service_fn(move |request| answer(&own, request, way.clone(), &busy, &noted, None));
     let mut connection = Builder::new()
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)
@@ -127,7 +128,7 @@ where
     <H::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let parts = connection.into_parts()?;
-    let (line, ahead, seat) = parts.io.into_inner().into_inner();
+    let (line, ahead, seat) = parts.io.into_inner().into_inner()?;
     Some(Waiting {
         line,
         // Only empty lines can be in there, for nothing has been asked.

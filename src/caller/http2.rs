@@ -40,13 +40,17 @@ const PONG: Duration = Duration::from_secs(20);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, callers: &Rc<Callers>) {
+pub(super) async fn serve<S: Line>(
+    waiting: Waiting<S>,
+    entrance: &Entrance,
+    callers: &Rc<Callers>,
+) {
     let pace = Arc::new(Pace::default());
     // Frames are the server side's own business, and it never stops reading them.
     pace.switch();
     pace.waits_to_read();
     let mut deadlines = Deadlines::new(callers.config.deadlines, Some(waiting.since));
-    let busy = Rc::new(waiting.seat.busy());
+    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
     let line = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -57,7 +61,14 @@ pub(super) async fn serve<S: Line>(waiting: Waiting<S>, entrance: Entrance, call
     let streams = Streams::new(callers.config.deadlines);
     let (own, noted, begun) = (Rc::clone(callers), Arc::clone(&pace), streams.clone());
     let service = service_fn(move |request| {
-        answer(&own, request, entrance, &busy, &noted, Some(&begun.begin()))
+        answer(
+            &own,
+            request,
+            way.clone(),
+            &busy,
+            &noted,
+            Some(&begun.begin()),
+        )
     });
     let head = u32::try_from(callers.config.head).unwrap_or(u32::MAX);
     let mut connection = pin!(

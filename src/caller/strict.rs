@@ -30,18 +30,37 @@ use crate::respond;
 
 /// A caller's connection, read closely.
 #[derive(Debug)]
-pub(super) struct Strict<S> {
+pub struct Strict<S> {
     inner: S,
     watch: Watch,
     /// What was taken from the socket and is still to be read.
     ahead: Bytes,
     half_close: HalfClose,
+    is_gone: fn(&S, HalfClose) -> bool,
     pace: Arc<Pace>,
     /// Given up with the socket, wherever that may have gone by then.
-    seat: Seat,
+    seat: Option<Seat>,
 }
 
 impl<S> Strict<S> {
+    /// Reads a connection that nothing else is known of.
+    pub fn alone(inner: S) -> Self {
+        Self {
+            inner,
+            watch: Watch::default(),
+            ahead: Bytes::new(),
+            half_close: HalfClose::Abort,
+            is_gone: |_, _| false,
+            pace: Arc::default(),
+            seat: None,
+        }
+    }
+
+    /// Whether the caller is gone, for all that the system knows.
+    fn is_caller_gone(&self) -> bool {
+        (self.is_gone)(&self.inner, self.half_close)
+    }
+
     /// Reads a connection from the beginning of a request.
     pub(super) fn new(
         inner: S,
@@ -49,20 +68,24 @@ impl<S> Strict<S> {
         half_close: HalfClose,
         pace: Arc<Pace>,
         seat: Seat,
-    ) -> Self {
+    ) -> Self
+    where
+        S: AsFd,
+    {
         Self {
             inner,
             watch: Watch::default(),
             ahead,
             half_close,
+            is_gone,
             pace,
-            seat,
+            seat: Some(seat),
         }
     }
 
     /// The connection, which nothing is being asked on.
-    pub(super) fn into_inner(self) -> (S, Bytes, Seat) {
-        (self.inner, self.ahead, self.seat)
+    pub(super) fn into_inner(self) -> Option<(S, Bytes, Seat)> {
+        Some((self.inner, self.ahead, self.seat?))
     }
 
     /// Whether the caller has closed its side and is still to be answered.
@@ -100,20 +123,18 @@ impl<S> Strict<S> {
     }
 }
 
-impl<S: AsFd> Strict<S> {
-    /// Asks the system whether the caller is gone.
-    fn is_caller_gone(&self) -> bool {
-        let gone = match self.half_close {
-            HalfClose::Abort => PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR,
-            HalfClose::Serve => PollFlags::HUP | PollFlags::ERR,
-        };
-        let mut asked = [PollFd::new(&self.inner, PollFlags::RDHUP)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().intersects(gone)
-    }
+/// Asks the system whether a caller is gone.
+fn is_gone(line: &impl AsFd, half_close: HalfClose) -> bool {
+    let gone = match half_close {
+        HalfClose::Abort => PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR,
+        HalfClose::Serve => PollFlags::HUP | PollFlags::ERR,
+    };
+    let mut asked = [PollFd::new(line, PollFlags::RDHUP)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().intersects(gone)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<S> {
@@ -178,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<S> {
     }
 }
 
-impl<S: AsyncWrite + AsFd + Unpin> Strict<S> {
+impl<S: AsyncWrite + Unpin> Strict<S> {
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending => self.pace.stall(),
@@ -188,7 +209,7 @@ impl<S: AsyncWrite + AsFd + Unpin> Strict<S> {
     }
 }
 
-impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Strict<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,6 +1,7 @@
 //! `[confine]`, and what the rest of the configuration needs of the system.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use super::{Context, credentials, listeners, read::Reader, targets};
 use crate::admin;
@@ -8,7 +9,8 @@ use crate::confine::{Config, Landlock, Needs};
 use crate::credential::Source;
 use crate::credential::call::Line;
 use crate::credential::exchange::TokenEndpoint;
-use crate::dial::Endpoint;
+use crate::dial::{Endpoint, resolver};
+use crate::listener::Address;
 use crate::url::Url;
 
 /// Reads the table, and adds up what the others need.
@@ -19,6 +21,7 @@ pub(super) fn read(
     credentials: &[credentials::Read],
     targets: &[targets::Read],
     admin: Option<&admin::Config>,
+    dns: &resolver::Config,
 ) -> Config {
     let mut config = root
         .table("confine", |it| table(it, context))
@@ -28,14 +31,24 @@ pub(super) fn read(
     for file in trail.files().keys() {
         config.needs.read_beside(file);
     }
-    let mut ports: Vec<u16> = listeners
-        .iter()
-        .map(|it| it.config.address.port())
-        .collect();
+    if let Some(presets) = root.text("presets") {
+        config.needs.read.insert(context.folder.join(presets.value));
+    }
+    let mut ports = Vec::new();
+    for address in listeners.iter().map(|it| &it.config.address) {
+        match address {
+            Address::Ip(address) => ports.push(address.port()),
+            Address::Unix(path) => {
+                config.needs.write.extend(path.parent().map(folder));
+            }
+            // It is there already.
+            Address::Inherited(_) => {}
+        }
+    }
     match admin.map(|it| &it.address) {
         Some(admin::Address::Tcp(address)) => ports.push(address.port()),
         Some(admin::Address::Unix(path)) => {
-            config.needs.write.extend(path.parent().map(Path::to_owned));
+            config.needs.write.extend(path.parent().map(folder));
         }
         None => {}
     }
@@ -43,6 +56,8 @@ pub(super) fn read(
         // Where memory and descriptors are counted.
         config.needs.read.insert("/proc/self".into());
     }
+    let servers = dns.servers.iter().map(SocketAddr::port);
+    config.needs.connect.extend(servers);
     config.needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
     let sources = credentials.iter().filter_map(|it| it.config.as_ref());
     for source in sources {
@@ -53,6 +68,13 @@ pub(super) fn read(
         config.needs.connect.insert(port(endpoint));
     }
     config
+}
+
+fn folder(path: &Path) -> PathBuf {
+    match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path.to_owned(),
+    }
 }
 
 fn table(reader: &Reader<'_>, context: &Context<'_>) -> Config {
@@ -71,7 +93,11 @@ fn table(reader: &Reader<'_>, context: &Context<'_>) -> Config {
                 .iter()
                 .map(|it| context.folder.join(&it.value))
                 .collect(),
-            connect: reader.ports("ports").into_iter().collect(),
+            connect: reader
+                .integers("ports")
+                .into_iter()
+                .filter_map(|port| u16::try_from(port).ok())
+                .collect(),
             ..Needs::default()
         },
     }

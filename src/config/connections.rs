@@ -2,17 +2,44 @@
 //! trust, and an address in place of a name's own.
 
 use std::net::SocketAddr;
-use std::path::Path;
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use std::sync::Arc;
 
 use super::Context;
 use super::read::{Given, Reader};
-use crate::tls::{Authority, Verification};
+use super::reference::reference;
+use crate::secret::store::Reference;
+use crate::tls::{Authority, Config, Identity, Pin, Verification};
 
-/// Whom a connection trusts, from the `tls` table.
-pub(super) fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
+/// How the certificate of the other side is verified and what is shown to it, from the `tls` table.
+pub(super) fn verification(
+    reader: &Reader<'_>,
+    context: &Context<'_>,
+) -> Option<Arc<Verification>> {
+    let authorities = authorities(reader, context);
+    let (pins, identity) = reader.table("tls", |it| {
+        let pins = it.parsed_texts("pin", Pin::parse);
+        (pins, identity(it, context))
+    })?;
+    let config = Config {
+        pins: pins.into_iter().map(|given| given.value).collect(),
+        identity: identity?,
+        ..trusting(authorities?, context)
+    };
+    Some(Arc::new(Verification::new(config)))
+}
+
+fn trusting(authorities: Vec<Authority>, context: &Context<'_>) -> Config {
+    Config {
+        authorities,
+        pins: Vec::new(),
+        identity: None,
+        store: context.store.clone(),
+        folder: context.folder.to_path_buf(),
+        modes: context.modes,
+    }
+}
+
+fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
     let names = reader.table("tls", |it| it.texts("ca"))?;
     if names.is_empty() {
         let help = "leave it out for the machine's own authorities, or name a PEM file";
@@ -22,38 +49,78 @@ pub(super) fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<
     }
     let read = |name: &Given<String>| match name.value.as_str() {
         "system" => Some(Authority::System),
-        file => certificates(&context.folder.join(file), name, context),
+        file => {
+            let authority = Authority::File(file.into());
+            load(&trusting(vec![authority.clone()], context), name, context)?;
+            Some(authority)
+        }
     };
     // All of them are read, so that all faults are found.
     let authorities: Vec<Option<Authority>> = names.iter().map(read).collect();
     authorities.into_iter().collect()
 }
 
-fn certificates(path: &Path, name: &Given<String>, context: &Context<'_>) -> Option<Authority> {
+/// Reads files now, so that what is wrong with them is a fault of the configuration.
+fn load(config: &Config, from: &Given<String>, context: &Context<'_>) -> Option<()> {
+    let loaded = config.load();
+    if let Err(error) = &loaded {
+        let message = error.to_string();
+        context.problems.fault(&from.at, message, error.help());
+    }
+    loaded.ok().map(drop)
+}
+
+/// What is shown to the other side. The outer `None` stands for a fault, which has been noted.
+#[expect(clippy::option_option, reason = "a fault is not the absence of a key")]
+fn identity(tls: &Reader<'_>, context: &Context<'_>) -> Option<Option<Identity>> {
     let fault = |message: String, help: &str| {
-        context.problems.fault(&name.at, message, help);
+        context.problems.fault(tls.at(), message, help);
         None
     };
-    let text = match context.store.read_text(path) {
-        Ok(text) => text,
-        Err(error) => return fault(error.message, &error.help),
-    };
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let shown = path.display();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => fault(
-            format!("{shown} has no certificate in it"),
-            "it must be PEM: -----BEGIN CERTIFICATE-----",
-        ),
-        Ok(certificates) => {
-            let authority = Authority::Certificates(certificates);
-            match Verification::new(vec![authority.clone()]).config() {
-                Ok(_) => Some(authority),
-                Err(error) => fault(format!("{shown}: {error}"), ""),
+    match (tls.has("certificate"), tls.has("key")) {
+        (false, false) => return Some(None),
+        (true, true) => {}
+        (true, false) => {
+            let message = format!("`certificate` in {} has no `key`", tls.place());
+            return fault(message, "write key = { file = \"…\" }");
+        }
+        (false, true) => {
+            let message = format!("`key` in {} has no `certificate`", tls.place());
+            return fault(message, "name the PEM file with the key's certificate");
+        }
+    }
+    let certificate = tls.text("certificate")?;
+    let node = tls.node("key")?;
+    let place = format!("`key` in {}", tls.place());
+    let key = reference(&place, &node, context.problems)?;
+    if matches!(key, Reference::Command(_)) {
+        // It would be run in the middle of a handshake.
+        let message = format!("{place}: a command cannot give this key");
+        return fault(message, "refer to a file");
+    }
+    match (context.store).resolve(&key, context.folder, Some(context.modes)) {
+        Ok(resolved) => {
+            if let Some(warning) = resolved.warning {
+                let message = format!("{place}: {warning}");
+                context.problems.warn(&node.at, message, "");
             }
         }
-        Err(error) => fault(format!("{shown} is not PEM: {error}"), ""),
+        Err(error) => {
+            let message = format!("{place}: {}", error.message);
+            context.problems.fault(&node.at, message, error.help);
+            return None;
+        }
     }
+    let identity = Identity {
+        certificate: certificate.value.as_str().into(),
+        key,
+    };
+    let config = Config {
+        identity: Some(identity.clone()),
+        ..trusting(Vec::new(), context)
+    };
+    load(&config, &certificate, context)?;
+    Some(Some(identity))
 }
 
 /// An IP address, with or without a port.

@@ -63,6 +63,8 @@ pub enum Kind {
     Secret,
     /// A whole number within bounds.
     Integer(i64, i64),
+    /// A list of whole numbers within bounds.
+    Integers(i64, i64),
     /// `true` or `false`.
     Boolean,
     /// A duration such as `"30s"`.
@@ -75,8 +77,6 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
-    /// A list of TCP ports.
-    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
@@ -99,11 +99,11 @@ impl Kind {
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
+            Self::Integers(..) => "a list of whole numbers",
             Self::Boolean => "true or false",
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
-            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -144,8 +144,8 @@ const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'sta
 pub static ROOT: Section = Section {
     path: "the file",
     keys: &[
-        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out"),
-        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C"),
+        optional("workers", Kind::Integer(1, 256), "threads that serve requests; as many as there are cores, at most 8, if left out; a change takes a restart"),
+        default("drain", Kind::Duration, r#""30s""#, "how long requests under way may still take after SIGTERM or Ctrl-C, and at listeners that a reload closes or changes"),
         optional("presets", Kind::Text, "a folder with presets of your own, one TOML file each, beside the built-in ones"),
         default("log", Kind::Table(&LOG), "{}", "what is logged"),
         optional("admin", Kind::Table(&ADMIN), "where health, metrics and status are; nowhere if left out"),
@@ -232,7 +232,7 @@ pub static CONFINE: Section = Section {
     path: "confine",
     keys: &[
         default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
-        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("ports", Kind::Integers(1, 65_535), "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
         default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
         default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
@@ -243,11 +243,38 @@ pub static CONFINE: Section = Section {
 pub static LISTENER: Section = Section {
     path: "listeners.NAME",
     keys: &[
-        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
+        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
         default("protocols", Kind::Texts, r#"["http1"]"#, "what callers may speak: `http1`, `http2`, or both; HTTP/2 is agreed on by TLS, or spoken with prior knowledge"),
         default("half-close", Kind::Word(&["abort", "serve"]), r#""abort""#, "what a caller means that closes its side before it has its answer: it is gone, or it waits, as `nc -N` does"),
         optional("connections", Kind::Integer(1, 1_000_000), "callers at once at this listener; whoever comes beyond that gets 503"),
+        optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
+        optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
+        optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
+        optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),
+        optional("mode", Kind::Text, "the mode of a Unix socket's file; `0600` if left out"),
+        optional("peer-uids", Kind::Integers(0, 4_294_967_294), "the users whose processes may connect to a Unix socket; whoever its mode lets if left out"),
+    ],
+};
+
+/// `[listeners.NAME.tls]`
+#[rustfmt::skip]
+pub static LISTENER_TLS: Section = Section {
+    path: "listeners.NAME.tls",
+    keys: &[
+        required("certificates", Kind::Tables(&CERTIFICATE), "the certificates, of which the caller is shown the one with the name it asks for, else the first; read again when their files change"),
+        optional("client-ca", Kind::Texts, "PEM files with the authorities that vouch for callers; if left out, callers show no certificates"),
+        default("client-certificate", Kind::Word(&["required", "optional"]), r#""required""#, "with `client-ca`: whether a caller without a certificate is refused at once, or only by routes with `callers`"),
+    ],
+};
+
+/// `certificates` of a listener's TLS.
+#[rustfmt::skip]
+pub static CERTIFICATE: Section = Section {
+    path: "listeners.NAME.tls.certificates",
+    keys: &[
+        required("certificate", Kind::Text, "a PEM file with the certificate, followed by those of the authorities between it and the root"),
+        required("key", Kind::Secret, "its private key: PEM as PKCS#8, SEC1 or PKCS#1"),
     ],
 };
 
@@ -262,9 +289,12 @@ pub static TARGET: Section = Section {
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
         optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
+        default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
+        default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
-        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified"),
+        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
         default("limits", Kind::Table(&TARGET_LIMITS), "{}", "how many requests it takes at once"),
         optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
@@ -278,7 +308,21 @@ pub static TARGET: Section = Section {
 pub static TARGET_TLS: Section = Section {
     path: "targets.NAME.tls",
     keys: &[
-        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else"),
+        default("ca", Kind::Texts, r#"["system"]"#, "PEM files with the authorities to trust, or `system` for the machine's own; what is listed here is trusted and nothing else; files are read again when they change"),
+        default("pin", Kind::Texts, "[]", "hashes of the public keys that the server may have, beside all else that is asked of its certificate: `sha256/` and base64; two of them make room for the next key"),
+        optional("certificate", Kind::Text, "a PEM file with the certificate that is shown to the server, and those between it and its authority; read again when it changes"),
+        optional("key", Kind::Secret, "the certificate's private key in PEM; read again when it changes"),
+    ],
+};
+
+/// `[targets.NAME.pool]`
+#[rustfmt::skip]
+pub static POOL: Section = Section {
+    path: "targets.NAME.pool",
+    keys: &[
+        default("idle", Kind::Duration, r#""30s""#, "how long a free connection is kept; most servers close theirs after 60 s, and one that announces less is believed"),
+        default("most-idle", Kind::Integer(0, 100_000), "256", "free connections that each worker keeps"),
+        default("age", Kind::Timeout, r#""5m""#, "how old a connection becomes before it carries no further request, so that a name that has moved is followed; each is spared up to a fifth of it"),
     ],
 };
 
@@ -338,6 +382,7 @@ pub static ROUTE: Section = Section {
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        optional("callers", Kind::Texts, "only for callers with one of these names in their certificates: DNS names, `*.suffix`, URIs; others get 403; needs a listener with `tls.client-ca`"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };

@@ -296,24 +296,36 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list of TCP ports; what is none is noted and left out.
+    /// A list of whole numbers within the bounds that the key declares; one alone counts as a list.
     #[must_use]
-    pub fn ports(&self, name: &str) -> Vec<u16> {
-        let port = |item: Node| match item.value {
+    pub fn integers(&self, name: &str) -> Vec<u32> {
+        let Kind::Integers(least, most) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as numbers")
+        };
+        let read = |item: &Node| match item.value {
+            Value::Integer(number) if (least..=most).contains(&number) => {
+                u32::try_from(number).ok()
+            }
             Value::Integer(number) => {
-                let port = u16::try_from(number).ok().filter(|port| *port != 0);
-                if port.is_none() {
-                    let message = format!("{number} is not between 1 and 65535");
-                    self.fault(name, &item, &message, "");
-                }
-                port
+                let message = format!("{number} is not between {least} and {most}");
+                self.fault(name, item, &message, "");
+                None
             }
             _ => {
-                self.wrong_kind(name, &item, "a whole number");
+                self.wrong_kind(name, item, "a whole number");
                 None
             }
         };
-        self.items(name).into_iter().filter_map(port).collect()
+        match self.table.get(name).map(|entry| &entry.node) {
+            Some(Node {
+                value: Value::List(items),
+                ..
+            }) => items.iter().filter_map(read).collect(),
+            Some(node) if matches!(node.value, Value::Integer(_)) => {
+                read(node).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// `true` or `false`.
@@ -560,9 +572,9 @@ fn fits(kind: &Kind, value: &Value) -> bool {
             matches!(value, Value::Text(_))
         }
         Kind::Integer(..) => matches!(value, Value::Integer(_)),
+        Kind::Integers(..) => matches!(value, Value::Integer(_) | Value::List(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
-        Kind::Ports => matches!(value, Value::List(_)),
         Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {
             matches!(value, Value::Table(_))
         }

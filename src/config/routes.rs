@@ -8,8 +8,9 @@ use super::problem::{Problems, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::targets::{self, Around, Misnamed};
 use super::tree::Value;
-use super::{credentials, show};
+use super::{credentials, listeners, show};
 use crate::host::Pattern;
+use crate::listener::admission::Caller;
 use crate::plan;
 use crate::router::{Rule, Table};
 
@@ -94,6 +95,7 @@ fn read_one(
     let rule = rule(reader, around)?;
     let passes_slashes = reader.word("encoded-slash")?.value == "pass";
     let strips = reader.boolean("strip");
+    let callers = callers(reader, &rule, around);
     let variant = match reader.has("with") {
         true => Some(with(reader, credential, around)?),
         false => None,
@@ -102,6 +104,7 @@ fn read_one(
     if let Some(route) = &mut route {
         route.outgoing.strip = if strips { rule.path.len() } else { 0 };
         route.outgoing.encoded_slash = passes_slashes;
+        route.callers = callers;
         if let Some(variant) = &variant {
             route.credential = Some(variant.index);
             route.outgoing.placement = Some(variant.header.clone());
@@ -114,6 +117,35 @@ fn read_one(
         target_name: name.value.clone(),
         with: variant.map(|it| it.shown),
     })
+}
+
+/// The callers that a route is for. They show certificates where they are asked for them.
+fn callers(reader: &Reader<'_>, rule: &Rule, around: &Around<'_>) -> Vec<Caller> {
+    let Some(node) = reader.node("callers") else {
+        return Vec::new();
+    };
+    if reader.is_empty_list("callers") {
+        let help = "leave it out for every caller";
+        reader.fault(
+            "callers",
+            &node,
+            "the list is empty, so that nobody would be let in",
+            help,
+        );
+    }
+    let asks = |it: &listeners::Read| match &it.config.tls {
+        Some(tls) => tls.asks_for_certificates(),
+        // Its faults have been noted.
+        None => it.has_tls,
+    };
+    let mut serving = around.listeners.iter().enumerate();
+    if !serving.any(|(index, it)| rule.listener.is_none_or(|own| own == index) && asks(it)) {
+        let message = "no listener that this route serves asks callers for certificates";
+        let help = "write tls.client-ca at one of them";
+        reader.fault("callers", &node, message, help);
+    }
+    let callers = reader.parsed_texts("callers", Caller::parse);
+    callers.into_iter().map(|given| given.value).collect()
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, routes, targets, units};
+use crate::dial::{Endpoint, Protocol};
 use crate::limits::Limits;
 use crate::tls::Authority;
 
@@ -27,7 +28,11 @@ pub fn show(
             &mut out,
             &format!("address = {}", quoted(&config.address.to_string())),
         );
-        line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
+        line(&mut out, &format!("hosts = [{}]", hosts.join(", ")));
+        for (name, value) in &listener.shown {
+            line(&mut out, &format!("{name} = {value}"));
+        }
+        line(&mut out, "");
     }
     for credential in credentials {
         show_credential(&mut out, credential);
@@ -99,13 +104,7 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         line(out, &format!("via = {}", quoted(&via.to_string())));
     }
     line(out, &format!("credential = {}", quoted(credential)));
-    let authorities: Vec<String> = endpoint
-        .verification
-        .authorities()
-        .iter()
-        .map(authority)
-        .collect();
-    line(out, &format!("tls.ca = [{}]", authorities.join(", ")));
+    show_terms(out, endpoint);
     if let Some(route) = read.routes.iter().find_map(|route| route.route.as_ref()) {
         let refused: Vec<String> = route
             .outgoing
@@ -171,13 +170,30 @@ fn show_changes(
     }
 }
 
-fn authority(authority: &Authority) -> String {
-    match authority {
+/// What is spoken to the target, and how both sides show who they are.
+fn show_terms(out: &mut String, endpoint: &Endpoint) {
+    let tls = endpoint.verification.asks_for();
+    let authority = |authority: &Authority| match authority {
         Authority::System => quoted("system"),
-        Authority::Certificates(certificates) => {
-            quoted(&format!("<{} from a file>", certificates.len()))
-        }
+        Authority::File(path) => quoted(&path.display().to_string()),
+    };
+    let authorities: Vec<String> = tls.authorities.iter().map(authority).collect();
+    line(out, &format!("tls.ca = [{}]", authorities.join(", ")));
+    if !tls.pins.is_empty() {
+        let pins: Vec<String> = tls.pins.iter().map(|it| quoted(&it.to_string())).collect();
+        line(out, &format!("tls.pin = [{}]", pins.join(", ")));
     }
+    if let Some(identity) = &tls.identity {
+        let path = quoted(&identity.certificate.display().to_string());
+        line(out, &format!("tls.certificate = {path}"));
+        line(out, &format!("tls.key = {}", identity.key));
+    }
+    let protocol = match endpoint.protocol {
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+        Protocol::Auto => "auto",
+    };
+    line(out, &format!("protocol = {}", quoted(protocol)));
 }
 
 fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> String {
@@ -215,6 +231,13 @@ fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> St
             })
             .collect();
         parts.push(format!("headers = {{ {} }}", headers.join(", ")));
+    }
+    if let Some(route) = route.route.as_ref().filter(|it| !it.callers.is_empty()) {
+        let callers = route.callers.iter().map(|it| quoted(&it.to_string()));
+        parts.push(format!(
+            "callers = [{}]",
+            callers.collect::<Vec<_>>().join(", ")
+        ));
     }
     if let Some(with) = &route.with {
         parts.push(format!("with = {with}"));

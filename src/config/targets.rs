@@ -5,20 +5,19 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connections::{address, authorities};
+use super::connections::{address, verification};
 use super::headers::{Changes, changes, note_doubled};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
-use crate::dial::Endpoint;
 use crate::dial::via::Via;
+use crate::dial::{Endpoint, Keep, Protocol};
 use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
 use crate::plan::{self, Target};
 use crate::respond;
-use crate::tls::Verification;
 use crate::upstream::Timeouts;
 use crate::url::Url;
 
@@ -147,6 +146,7 @@ fn read_one(
     let config = prepare.map(|outgoing| plan::Route {
         target: index,
         credential: credential.and_then(|it| around.index_of(it)),
+        callers: Vec::new(),
         outgoing,
     });
     Read {
@@ -292,13 +292,15 @@ fn endpoints(
     let (connect_timeout, tls_timeout) = reader.table("timeouts", |it| {
         (it.duration("connect").value, it.duration("tls").value)
     })?;
-    let authorities = authorities(reader, context);
+    let verification = verification(reader, context);
+    let keep = keep(reader);
+    let protocol = spoken(reader);
     let via = reader.parsed("via", Via::parse);
     if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
         return None;
     }
     let connect = connect.map(|given| given.value);
-    let verification = Arc::new(Verification::new(authorities?));
+    let (verification, keep, protocol) = (verification?, keep?, protocol?);
     let endpoint = |location: &Url| {
         Arc::new(Endpoint {
             host: location.host.clone(),
@@ -308,11 +310,35 @@ fn endpoints(
             connect,
             via: via.as_ref().map(|given| given.value.clone()),
             verification: Arc::clone(&verification),
+            protocol,
+            keep,
             connect_timeout,
             tls_timeout,
         })
     };
     Some(locations.iter().map(endpoint).collect())
+}
+
+/// What is spoken. HTTP/1.1 unless something else is asked for: it costs less for answers of the
+/// usual size, and a lost packet holds up one request.
+fn spoken(reader: &Reader<'_>) -> Option<Protocol> {
+    Some(match reader.word("protocol")?.value.as_str() {
+        "http2" => Protocol::Http2,
+        "auto" => Protocol::Auto,
+        _ => Protocol::Http1,
+    })
+}
+
+fn keep(reader: &Reader<'_>) -> Option<Keep> {
+    let title_case = reader.word("header-case")?.value == "title";
+    reader.table("pool", |it| {
+        Some(Keep {
+            idle: it.duration("idle").value,
+            most_idle: it.integer("most-idle")?.value as usize,
+            age: it.duration("age").value,
+            title_case,
+        })
+    })?
 }
 
 fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {

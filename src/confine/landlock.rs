@@ -52,7 +52,10 @@ pub(super) fn restrict(needs: &Needs) -> Result<Held, RulesetError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::ConnectTcp)?
-        .scope(Scope::from_all(NEWEST))?;
+        .scope(Scope::Signal)?;
+    if !supervisor_is_abstract() {
+        rules = rules.scope(Scope::AbstractUnixSocket)?;
+    }
     if needs.bind.is_some() {
         rules = rules.handle_access(AccessNet::BindTcp)?;
     }
@@ -90,6 +93,11 @@ fn authorities() -> impl Iterator<Item = PathBuf> {
         .into_iter()
         .filter_map(std::env::var_os);
     named.map(PathBuf::from)
+}
+
+/// Whether the supervisor listens on an abstract socket, which must stay within reach then.
+fn supervisor_is_abstract() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"))
 }
 
 impl Held {

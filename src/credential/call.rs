@@ -18,7 +18,7 @@ use crate::clock::{Clock, Moment};
 use crate::dial::race::Tried;
 use crate::dial::resolver::Resolver;
 use crate::dial::via::Via;
-use crate::dial::{self, DialError, Endpoint};
+use crate::dial::{self, DialError, Endpoint, Keep, Protocol};
 use crate::tls::Verification;
 use crate::url::Url;
 
@@ -229,6 +229,8 @@ async fn converse(
         connect: line.connect,
         via: line.via.clone(),
         verification: Arc::clone(&line.verification),
+        protocol: Protocol::Http1,
+        keep: Keep::default(),
         connect_timeout: line.connect_timeout,
         tls_timeout: line.tls_timeout,
     };

@@ -1,7 +1,6 @@
 //! One request from its head to the last byte of its answer: the one place where requests are
 //! taken in, counted and logged.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::limits::{Exceeded, Limits, Permit};
+use crate::listener::Peer;
 use crate::metrics::{self, Outcome};
 use crate::plan::{Plan, Target};
 
@@ -55,19 +55,44 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Passage {
     place: Rc<Place>,
-    /// Held until the end, and never looked at.
-    _permits: (Option<Permit>, Option<Permit>),
-    is_active: bool,
+    stay: Option<Stay>,
     started: Instant,
     status: Option<StatusCode>,
     note: Option<Box<Note>>,
+}
+
+/// The room that a request takes up at its target, until this is dropped. A request that becomes
+/// something else, as WebSocket does, leaves it to that.
+#[derive(Debug)]
+pub(super) struct Stay {
+    place: Rc<Place>,
+    /// Held, and never looked at.
+    _permits: (Option<Permit>, Option<Permit>),
+}
+
+impl Stay {
+    fn begin(place: &Rc<Place>, clock: &Clock) -> Result<Self, Exceeded> {
+        let now = || clock.now().boot;
+        let permits = (place.overall.admit(now)?, place.limits.admit(now)?);
+        place.counts.active.up();
+        Ok(Self {
+            place: Rc::clone(place),
+            _permits: permits,
+        })
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.place.counts.active.down();
+    }
 }
 
 /// What the log says of a request. The query is left out: tools put secrets there.
 #[derive(Debug)]
 pub(super) struct Note {
     id: String,
-    peer: IpAddr,
+    peer: Peer,
     method: Method,
     path: String,
     code: Option<&'static str>,
@@ -76,7 +101,7 @@ pub(super) struct Note {
 }
 
 impl Note {
-    pub(super) fn of<B>(request: &Request<B>, peer: IpAddr, id: String) -> Box<Self> {
+    pub(super) fn of<B>(request: &Request<B>, peer: Peer, id: String) -> Box<Self> {
         Box::new(Self {
             id,
             peer,
@@ -94,8 +119,7 @@ impl Passage {
     pub(super) fn begin(nowhere: &Rc<Place>, note: Option<Box<Note>>) -> Self {
         Self {
             place: Rc::clone(nowhere),
-            _permits: (None, None),
-            is_active: false,
+            stay: None,
             started: Instant::now(),
             status: None,
             note,
@@ -105,12 +129,13 @@ impl Passage {
     /// It goes to this target, if that takes one more.
     pub(super) fn lead_to(&mut self, place: &Rc<Place>, clock: &Clock) -> Result<(), Exceeded> {
         self.place = Rc::clone(place);
-        place.counts.active.up();
-        self.is_active = true;
-        let now = || clock.now().boot;
-        let overall = place.overall.admit(now)?;
-        self._permits = (overall, place.limits.admit(now)?);
+        self.stay = Some(Stay::begin(place, clock)?);
         Ok(())
+    }
+
+    /// What goes on when this is over takes the room.
+    pub(super) fn leave(&mut self) -> Option<Stay> {
+        self.stay.take()
     }
 
     /// The target's name, as far as it is known.
@@ -158,9 +183,6 @@ impl Drop for Passage {
     fn drop(&mut self) {
         let counts = &self.place.counts;
         counts.end(self.status.map_or(Outcome::Aborted, Outcome::Answered));
-        if self.is_active {
-            counts.active.down();
-        }
         if let Some(note) = &self.note {
             tracing::info!(
                 target: "countersign::request",

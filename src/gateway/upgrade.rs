@@ -10,16 +10,16 @@ use tokio::task::spawn_local;
 use super::Passed;
 use super::tunnel::{self, End};
 use crate::outgoing::upgrade;
-use crate::shutdown::Busy;
 
 /// Tells the caller of the switch, and joins the connections as soon as both have left HTTP. `caller`
-/// is the caller's connection, `protocol` what both sides have agreed on.
+/// is the caller's connection, `protocol` what both sides have agreed on, and `held` is held until the
+/// end.
 pub(super) fn switch(
     mut answer: Passed,
     caller: OnUpgrade,
     protocol: HeaderValue,
     idle: Duration,
-    busy: Busy,
+    held: impl Sized + 'static,
 ) -> Passed {
     upgrade::put(answer.headers_mut(), protocol);
     let upstream = hyper::upgrade::on(&mut answer);
@@ -32,7 +32,7 @@ pub(super) fn switch(
             // The caller has gone before it heard of it, as a rule.
             Err(error) => tracing::debug!(%error, "a switch to another protocol failed"),
         }
-        drop(busy);
+        drop(held);
     });
     answer
 }

@@ -1,79 +1,98 @@
-//! The connections of one upstream that are free, and how they come and go.
+//! The connections of one upstream, of one worker: how they come, wait and go.
+//!
+//! Over HTTP/1 a connection is lent to one request at a time; over HTTP/2 requests share it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, header};
-use hyper::client::conn::http1::{self, SendRequest};
+use http::uri::Authority;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use super::UpstreamError;
+use super::exclusive::{self, Exclusive};
+use super::opening::Opening;
+use super::shared::{self, Room, Shared, Stream};
+use crate::backoff::between;
 use crate::body::{self, RequestBody};
 use crate::dial::resolver::Resolver;
-use crate::dial::{self, Endpoint};
+use crate::dial::{self, Endpoint, Protocol};
 use crate::metrics;
 
-/// How long a free connection is kept. Servers close theirs after 60 s or more as a rule, and a
-/// connection that is closed while a request is on its way costs a retry at best.
-const IDLE: Duration = Duration::from_secs(30);
+/// The largest head of an answer.
+pub(super) const HEAD: usize = 64 * 1024;
 
-/// The most free connections a worker keeps to one upstream; more than its callers need at once
-/// is never reached, this bounds what a burst leaves behind.
-const MOST_IDLE: usize = 256;
-
-/// The largest head of an answer, and the most headers in it.
-const HEAD: usize = 64 * 1024;
-const HEADERS: usize = 128;
-
-/// How much of an answer is read at a time, at most: hyper would go up to 400 KiB for each
+/// How much of a message is held at a time, at most: hyper would go up to 400 KiB for each
 /// connection. Larger pieces save few system calls and let one caller keep the others waiting.
-const BUFFER: usize = 128 * 1024;
+pub(super) const BUFFER: usize = 128 * 1024;
+
+/// The part of their age that connections may be short of, so that those opened together do not
+/// all end together.
+const JITTER: f64 = 0.2;
 
 /// The connections of one upstream, of one worker.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<Endpoint>,
+    /// The endpoint's authority, parsed on this worker: requests take a reference to it.
+    authority: Option<Authority>,
     resolver: Resolver,
     counts: Arc<metrics::Target>,
     idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    opening: Opening,
 }
 
+/// A connection for HTTP/1 that is free.
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Instant,
+    connection: Exclusive,
+    until: Instant,
 }
 
-/// A connection in use. Dropped, it is closed; released, it is free again.
+/// A connection in use, or a part in one. Dropped, it is closed; released, it is free again.
 #[derive(Debug)]
 pub struct Lease {
-    pub(super) sender: SendRequest<RequestBody>,
-    /// Whether it has carried a request before.
-    pub(super) is_reused: bool,
-    /// Whether it must not carry another request after this one.
-    is_used_up: bool,
+    line: Line,
+    is_reused: bool,
     pub(super) pool: Rc<Pool>,
+}
+
+#[derive(Debug)]
+enum Line {
+    Exclusive(Exclusive),
+    Shared(Stream),
 }
 
 impl Pool {
     /// A pool without connections.
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver, counts: Arc<metrics::Target>) -> Self {
+        let is_shared = endpoint.protocol != Protocol::Http1;
         Self {
+            authority: Authority::try_from(endpoint.authority.as_bytes()).ok(),
             endpoint,
             resolver,
             counts,
             idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: Opening::new(is_shared),
         }
     }
 
-    /// Where its connections lead.
+    /// Whether its connections are as good as new ones to this endpoint: they lead to the same
+    /// place on the same terms. What they are verified by may have been renewed in its files
+    /// meanwhile, which is no difference.
     #[must_use]
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    pub fn serves(&self, endpoint: &Endpoint) -> bool {
+        *self.endpoint == *endpoint
     }
 
     /// What is counted of it.
@@ -88,29 +107,80 @@ impl Pool {
     ///
     /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
     pub async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        match self.take_idle() {
-            Some(sender) => {
-                self.counts.reused.up();
-                Ok(Lease {
-                    sender,
-                    is_reused: true,
-                    is_used_up: false,
-                    pool: Rc::clone(self),
-                })
-            }
-            None => self.open().await,
+        if let Some(lease) = self.take() {
+            self.counts.reused.up();
+            return Ok(lease);
         }
+        if self.endpoint.protocol != Protocol::Http1 {
+            let coming = self.opening.wait(|| self.take(), || self.unsettled()).await;
+            if let Some(lease) = coming {
+                self.counts.reused.up();
+                return Ok(lease);
+            }
+        }
+        self.open().await
+    }
+
+    /// A connection for HTTP/1 that is ready, whatever else the endpoint speaks: for a request that
+    /// wants to leave HTTP. `None` if the endpoint is one for HTTP/2 alone.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
+    async fn lease_http1(self: &Rc<Self>) -> Result<Option<Lease>, UpstreamError> {
+        if self.endpoint.protocol == Protocol::Http2 {
+            return Ok(None);
+        }
+        if let Some(lease) = self.take_idle() {
+            return Ok(Some(lease));
+        }
+        let endpoint = Endpoint {
+            protocol: Protocol::Http1,
+            ..Endpoint::clone(&self.endpoint)
+        };
+        let stream = self.dial(&endpoint).await?;
+        self.begin_http1(stream).await.map(Some)
+    }
+
+    /// A part in a connection that is open, or one that is free.
+    fn take(self: &Rc<Self>) -> Option<Lease> {
+        let shared = self.shared.borrow();
+        let with_room = shared.iter().find(|it| it.room() == Room::Free);
+        match with_room {
+            Some(shared) => Some(self.join(shared)),
+            None => self.take_idle(),
+        }
+    }
+
+    fn join(self: &Rc<Self>, shared: &Rc<Shared>) -> Lease {
+        self.opening.learn(shared.most());
+        let (stream, is_reused) = Stream::take(shared);
+        Lease {
+            line: Line::Shared(stream),
+            is_reused,
+            pool: Rc::clone(self),
+        }
+    }
+
+    fn unsettled(&self) -> usize {
+        let shared = self.shared.borrow();
+        let unsettled = shared.iter().filter(|it| it.room() == Room::Unsettled);
+        unsettled.count()
     }
 
     /// The connection that was freed last: it is the least likely to have been closed meanwhile,
     /// and the others get old enough to be dropped.
-    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+    fn take_idle(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        let oldest = Instant::now().checked_sub(IDLE);
-        while let Some(connection) = idle.pop() {
-            let is_fresh = oldest.is_none_or(|oldest| connection.since > oldest);
-            if is_fresh && connection.sender.is_ready() {
-                return Some(connection.sender);
+        // Most pools of HTTP/2 never have any.
+        let now = idle.last().map(|_| Instant::now())?;
+        while let Some(Idle { connection, until }) = idle.pop() {
+            if now < until && connection.is_ready() {
+                return Some(Lease {
+                    line: Line::Exclusive(connection),
+                    is_reused: true,
+                    pool: Rc::clone(self),
+                });
             }
         }
         None
@@ -122,87 +192,167 @@ impl Pool {
     ///
     /// [`UpstreamError::Dial`] if it cannot be opened.
     pub async fn open(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        let stream = dial::dial(&self.endpoint, &self.resolver)
-            .await
-            .inspect_err(|_| self.counts.failed.up())?;
-        self.counts.opened.up();
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(HEADERS)
-            .max_header_size(HEAD)
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(UpstreamError::Reset)?;
-        // The task ends with the connection, and with the worker's runtime at the latest. What
-        // goes wrong on it is told to the request that is on it.
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::trace!(%error, "an upstream connection ended");
-            }
-        });
+        let under_way = self.opening.begin();
+        let opened = self.begin().await;
+        if opened.is_err() {
+            under_way.fail();
+        }
+        opened
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Result<TlsStream<TcpStream>, UpstreamError> {
+        let dialled = dial::dial(endpoint, &self.resolver).await;
+        match &dialled {
+            Ok(_) => self.counts.opened.up(),
+            Err(_) => self.counts.failed.up(),
+        }
+        Ok(dialled?)
+    }
+
+    async fn begin(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
+        let stream = self.dial(&self.endpoint).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(dial::HTTP2) {
+            self.opening.learn(1);
+            return self.begin_http1(stream).await;
+        }
+        let ends = Instant::now() + self.age();
+        let shared = Shared::begin(stream, ends, self.opening.changed()).await;
+        let shared = shared.map_err(UpstreamError::Reset)?;
+        self.shared.borrow_mut().push(Rc::clone(&shared));
+        let (stream, is_reused) = Stream::take(&shared);
         Ok(Lease {
-            sender,
-            is_reused: false,
-            is_used_up: false,
+            line: Line::Shared(stream),
+            is_reused,
             pool: Rc::clone(self),
         })
     }
 
-    fn put(&self, sender: SendRequest<RequestBody>) {
+    async fn begin_http1(
+        self: &Rc<Self>,
+        stream: TlsStream<TcpStream>,
+    ) -> Result<Lease, UpstreamError> {
+        let ends = Instant::now() + self.age();
+        let title_case = self.endpoint.keep.title_case;
+        let connection = Exclusive::begin(TokioIo::new(stream), ends, title_case).await;
+        Ok(Lease {
+            line: Line::Exclusive(connection.map_err(UpstreamError::Reset)?),
+            is_reused: false,
+            pool: Rc::clone(self),
+        })
+    }
+
+    /// How old a new connection may become.
+    fn age(&self) -> Duration {
+        self.endpoint.keep.age.mul_f64(between(1.0 - JITTER, 1.0))
+    }
+
+    fn put(&self, connection: Exclusive) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MOST_IDLE {
-            idle.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
+        if idle.len() < self.endpoint.keep.most_idle {
+            let until = connection.idle_until(self.endpoint.keep.idle);
+            idle.push(Idle { connection, until });
         }
     }
 
     /// Drops what has been idle for too long or was closed by the other side.
     pub fn sweep(&self) {
-        if let Some(oldest) = Instant::now().checked_sub(IDLE) {
-            self.idle
-                .borrow_mut()
-                .retain(|connection| connection.since > oldest && !connection.sender.is_closed());
-        }
+        let now = Instant::now();
+        self.idle
+            .borrow_mut()
+            .retain(|it| now < it.until && !it.connection.is_closed());
+        let oldest = now.checked_sub(self.endpoint.keep.idle);
+        self.shared.borrow_mut().retain(|it| {
+            it.room() != Room::Gone && !oldest.is_some_and(|oldest| it.is_idle_since(oldest))
+        });
     }
 }
 
 impl Lease {
-    /// Addresses a request to the member that the connection leads to.
-    pub(super) fn address<B>(&self, request: &mut Request<B>) {
-        let authority = &self.pool.endpoint.authority;
-        if request.headers().get(header::HOST) != Some(authority) {
-            request
-                .headers_mut()
-                .insert(header::HOST, authority.clone());
+    /// Whether the connection has carried a request before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// The same, or one for HTTP/1 where the request asks for another protocol: HTTP/2 has no way to
+    /// ask (RFC 9113 section 8.6), and where nothing else is spoken the request goes without.
+    pub(super) async fn fit_for<B>(self, request: &Request<B>) -> Result<Self, UpstreamError> {
+        if matches!(self.line, Line::Shared(_)) && request.headers().contains_key(header::UPGRADE) {
+            let other = self.pool.lease_http1().await?;
+            return Ok(other.unwrap_or(self));
+        }
+        Ok(self)
+    }
+
+    /// Addresses a request to the member that the connection leads to, and puts it into the words
+    /// of the connection's protocol.
+    pub(super) fn address(&self, request: &mut Request<RequestBody>) {
+        match (&self.line, &self.pool.authority) {
+            (Line::Shared(_), Some(authority)) => shared::address(request, authority),
+            _ => exclusive::address(request, &self.pool.endpoint.authority),
         }
     }
 
-    /// Takes the connection out of the pool for good: it has left HTTP (RFC 9110 section 7.8), and
-    /// what comes over it belongs to whoever asked for that.
-    pub fn leave(self) {}
+    /// Sends a request and waits for the head of the answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.line {
+            Line::Exclusive(connection) => connection.send(request).await,
+            Line::Shared(stream) => stream.sender().try_send_request(request).await,
+        }
+    }
 
-    /// Closes the connection after this request.
+    /// Another connection for a request that this one has failed: one that nobody has used, where
+    /// that can be had for one request.
+    pub(super) async fn another(&self) -> Result<Self, UpstreamError> {
+        match &self.line {
+            Line::Exclusive(_) => self.pool.open().await,
+            Line::Shared(_) => self.pool.lease().await,
+        }
+    }
+
+    /// Learns from an answer how long the connection may be kept.
+    pub(super) fn learn(&mut self, answer: &http::HeaderMap) {
+        if let Line::Exclusive(connection) = &mut self.line {
+            connection.learn(answer);
+        }
+    }
+
+    /// Closes the connection after this request, unless others share it.
     pub(super) fn used_up(mut self) -> Self {
-        self.is_used_up = true;
+        if let Line::Exclusive(connection) = &mut self.line {
+            connection.use_up();
+        }
         self
+    }
+
+    /// Has no further request sent over the connection: something is wrong with it.
+    pub(super) fn retire(&self) {
+        if let Line::Shared(stream) = &self.line {
+            stream.retire();
+        }
     }
 }
 
 impl body::Lease for Lease {
-    fn release(mut self) {
-        if self.is_used_up {
+    fn release(self) {
+        let Line::Exclusive(mut connection) = self.line else {
+            return;
+        };
+        if connection.is_used_up() {
             return;
         }
-        if self.sender.is_ready() {
-            self.pool.put(self.sender);
+        if connection.is_ready() {
+            self.pool.put(connection);
             return;
         }
-        // The answer has been read, but the connection's task has perhaps not run since. It ends by itself if the connection does.
+        let pool = self.pool;
+        // The answer has been read, but the connection's task has perhaps not run since. It ends by
+        // itself if the connection does.
         tokio::task::spawn_local(async move {
-            if self.sender.ready().await.is_ok() {
-                self.pool.put(self.sender);
+            if connection.ready().await {
+                pool.put(connection);
             }
         });
     }

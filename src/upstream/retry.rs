@@ -2,19 +2,20 @@
 //!
 //! A connection that was free may have been closed by the other side at the very moment it is
 //! used. A request of which nothing was written is sent again on another connection, whatever its
-//! method. One that was written is sent again only if it is idempotent (RFC 9110 section 9.2.2) and its
-//! body is empty or kept, and only once, on a connection of its own.
+//! method, and so is one that the other side says it has not looked at, once. One that may have been
+//! read is sent again only if it is idempotent (RFC 9110 section 9.2.2), once. What is sent again
+//! must have a body that is empty or kept.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Method, Response};
+use h2::Reason;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::UpstreamError;
 use super::members::Members;
-use super::pool::{Lease, Pool};
+use super::pool::Lease;
 use crate::body::{Progress, RequestBody};
 use crate::outgoing::{Authorized, Repeatable};
 
@@ -34,48 +35,86 @@ pub(super) async fn send(
     let mut request = request.into_request();
     request.body().restart();
     loop {
-        let mut lease = members.lease().await?;
-        lease.address(&mut request);
-        let progress = request.body().progress();
-        let sent = lease.sender.try_send_request(request);
-        let mut failure = match within(sent, &progress, first_byte).await? {
-            Ok(answer) => return Ok((answer, after(lease, &progress), copy)),
+        let lease = members.lease().await?;
+        let failure = match attempt(lease, request, first_byte).await? {
+            Ok((answer, lease)) => return Ok((answer, lease, copy)),
             Err(failure) => failure,
         };
-        let error = match failure.take_message() {
-            Some(unsent) if lease.is_reused => {
-                lease.pool.counts().retried.up();
-                request = unsent;
-                continue;
-            }
-            _ => failure.into_error(),
-        };
+        if let Some(unsent) = failure.unsent
+            && failure.lease.is_reused()
+        {
+            failure.lease.pool.counts().retried.up();
+            request = *unsent;
+            continue;
+        }
         return match copy {
-            Some(copy) if lease.is_reused && is_closed_early(&error) && may_be_repeated(&copy) => {
-                send_anew(&lease.pool, copy, first_byte).await
+            Some(copy) if may_be_repeated(&failure.error, &failure.lease, &copy) => {
+                let lease = failure.lease.another().await?;
+                send_anew(lease, copy, first_byte).await
             }
-            _ => Err(classify(error, &progress)),
+            _ => Err(classify(failure.error, &failure.progress)),
         };
     }
 }
 
-/// The one repetition of a request that may have been read: on a connection that nobody has used.
+/// The one repetition of a request that has left.
 async fn send_anew(
-    pool: &Rc<Pool>,
+    lease: Lease,
     copy: Repeatable<RequestBody>,
     first_byte: Duration,
 ) -> Result<Answered, UpstreamError> {
-    pool.counts().retried.up();
-    let mut lease = pool.open().await?;
+    lease.pool.counts().retried.up();
     let mut request = copy.as_it_was();
     let copy = request.copy(RequestBody::copy);
-    let mut request = request.into_request();
-    lease.address(&mut request);
+    let request = request.into_request();
     request.body().restart();
+    match attempt(lease, request, first_byte).await? {
+        Ok((answer, lease)) => Ok((answer, lease, copy)),
+        Err(failure) => Err(classify(failure.error, &failure.progress)),
+    }
+}
+
+/// Why an attempt has brought no answer.
+struct Failure {
+    error: hyper::Error,
+    /// The request, if nothing of it was written.
+    unsent: Option<Box<Request<RequestBody>>>,
+    lease: Lease,
+    progress: Progress,
+}
+
+async fn attempt(
+    lease: Lease,
+    mut request: Request<RequestBody>,
+    first_byte: Duration,
+) -> Result<Result<(Response<Incoming>, Lease), Failure>, UpstreamError> {
+    let mut lease = lease.fit_for(&request).await?;
+    lease.address(&mut request);
     let progress = request.body().progress();
-    match within(lease.sender.send_request(request), &progress, first_byte).await? {
-        Ok(answer) => Ok((answer, after(lease, &progress), copy)),
-        Err(error) => Err(classify(error, &progress)),
+    let sent = within(lease.send(request), &progress, first_byte).await;
+    let Ok(sent) = sent else {
+        // Perhaps nobody is there any more, and others shall not wait in vain as well.
+        lease.retire();
+        return Err(UpstreamError::TooSlow(first_byte));
+    };
+    match sent {
+        Ok(answer) => {
+            lease.learn(answer.headers());
+            Ok(Ok((answer, after(lease, &progress))))
+        }
+        Err(mut failure) => {
+            let unsent = failure.take_message().map(Box::new);
+            let error = failure.into_error();
+            if h2_error(&error).is_none_or(|error| !error.is_reset()) {
+                lease.retire();
+            }
+            Ok(Err(Failure {
+                error,
+                unsent,
+                lease,
+                progress,
+            }))
+        }
     }
 }
 
@@ -90,13 +129,16 @@ fn after(lease: Lease, progress: &Progress) -> Lease {
     }
 }
 
+/// No answer came in time.
+struct TooSlow;
+
 /// Waits for an answer, counting from the last byte of the request that was handed on: a long
 /// upload is not a slow answer.
 async fn within<T>(
     answer: impl Future<Output = T>,
     progress: &Progress,
     first_byte: Duration,
-) -> Result<T, UpstreamError> {
+) -> Result<T, TooSlow> {
     tokio::pin!(answer);
     loop {
         let deadline = progress.last() + first_byte;
@@ -104,18 +146,34 @@ async fn within<T>(
             return Ok(answer);
         }
         if progress.last() + first_byte <= Instant::now() {
-            return Err(UpstreamError::TooSlow(first_byte));
+            return Err(TooSlow);
         }
     }
 }
 
+/// Whether a request may be sent a second time after this error.
+fn may_be_repeated(error: &hyper::Error, lease: &Lease, copy: &Repeatable<RequestBody>) -> bool {
+    let is_harmless = is_unprocessed(error)
+        || (lease.is_reused() && is_closed_early(error) && is_idempotent(copy.method()));
+    is_harmless && copy.body().is_whole()
+}
+
 /// Whether sending a request twice does no more than sending it once.
-fn may_be_repeated(request: &Repeatable<RequestBody>) -> bool {
-    let is_idempotent = matches!(
-        *request.method(),
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    is_idempotent && request.body().is_whole()
+    )
+}
+
+/// Whether the other side says that it has not looked at the request: its connection was ending
+/// (RFC 9113 section 6.8: the request is none of those up to the last one it names) or it had no
+/// room (section 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    h2_error(error).is_some_and(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        error.is_remote() && (error.is_go_away() || is_refused)
+    })
 }
 
 /// Whether the connection ended before a byte of an answer came.
@@ -124,13 +182,21 @@ fn is_closed_early(error: &hyper::Error) -> bool {
 }
 
 fn is_io(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+    let source = std::error::Error::source(error);
+    source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+        || h2_error(error).is_some_and(h2::Error::is_io)
+}
+
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 fn classify(error: hyper::Error, progress: &Progress) -> UpstreamError {
+    // What the other side sent was no HTTP/2, or more of it than is taken.
+    let is_malformed = h2_error(&error).is_some_and(h2::Error::is_library);
     if let Some(fault) = progress.fault() {
         UpstreamError::Caller(fault)
-    } else if error.is_parse() {
+    } else if error.is_parse() || is_malformed {
         UpstreamError::Broken(error)
     } else {
         UpstreamError::Reset(error)

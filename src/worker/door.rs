@@ -2,18 +2,16 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener as Socket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
-use crate::caller::{Callers, converse};
-use crate::gateway::Entrance;
+use crate::caller::Callers;
 use crate::listener;
-use crate::listener::manners::Protocols;
+use crate::listener::bind::{Acceptor, Listening};
+use crate::listener::door::Complaints;
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
@@ -37,9 +35,12 @@ pub(super) struct Door {
 
 impl Door {
     /// Begins to accept.
-    pub(super) fn open(id: listener::Id, socket: Socket, callers: Rc<Callers>) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
+    pub(super) fn open(
+        id: listener::Id,
+        socket: Listening,
+        callers: Rc<Callers>,
+    ) -> io::Result<Self> {
+        let socket = Acceptor::new(socket)?;
         let callers = Rc::new(RefCell::new(callers));
         let (stop, drain) = shutdown::channel();
         let (busy, all_idle) = guards();
@@ -94,24 +95,41 @@ impl Door {
 }
 
 async fn accept(
-    socket: TcpListener,
+    socket: Acceptor,
     listener: listener::Id,
     callers: Rc<RefCell<Rc<Callers>>>,
     mut drain: Drain,
     busy: Busy,
 ) {
     let mut complained = None;
+    let complaints = Rc::new(Complaints::default());
     loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = socket.accept() => accepted,
-            // Only when nothing waits to be accepted: closing first would lose those connections.
-            () = drain.begun() => return,
+        let accepted = if socket.outlives() {
+            tokio::select! {
+                biased;
+                // At once: those that wait are served by the process that comes next.
+                () = drain.begun() => return,
+                accepted = socket.accept() => accepted,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                accepted = socket.accept() => accepted,
+                // Only when nothing waits to be accepted: closing first would lose those
+                // connections.
+                () = drain.begun() => return,
+            }
         };
         match accepted {
-            Ok((stream, peer)) => {
+            // In a task of its own, so that whoever is slow to shake hands holds up nobody.
+            Ok(socket) => {
                 let callers = Rc::clone(&callers.borrow());
-                let_in(stream, peer, listener, callers, &busy);
+                let Some(seat) = callers.seat(busy.clone()) else {
+                    spawn_local(callers.turn_away(socket));
+                    continue;
+                };
+                let complaints = Rc::clone(&complaints);
+                spawn_local(callers.receive(listener, socket, complaints, seat));
             }
             Err(error) => {
                 callers.borrow().counts().accept_errors.up();
@@ -127,33 +145,6 @@ async fn accept(
                 tokio::time::sleep(NO_DESCRIPTOR).await;
             }
         }
-    }
-}
-
-fn let_in(
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: listener::Id,
-    callers: Rc<Callers>,
-    busy: &Busy,
-) {
-    let protocols = callers.manners().protocols;
-    let Some(seat) = callers.seat(busy.clone()) else {
-        // What HTTP/2 takes for an answer would have to be asked for first.
-        if protocols != Protocols::Http2 {
-            spawn_local(async move { callers.seats().turn_away(stream).await });
-        }
-        return;
-    };
-    // An answer is written in one piece wherever it can be; nothing is won by waiting.
-    let _ = stream.set_nodelay(true);
-    if let Ok(local) = stream.local_addr() {
-        let entrance = Entrance {
-            listener,
-            local: local.ip(),
-            peer: peer.ip(),
-        };
-        spawn_local(converse(stream, entrance, protocols, callers, seat));
     }
 }
 

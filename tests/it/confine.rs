@@ -163,6 +163,23 @@ fn a_file_outside_of_its_folders_is_out_of_its_reach_once_it_runs() {
 }
 
 #[test]
+fn a_reload_that_needs_what_was_denied_changes_nothing_and_says_so() {
+    let upstream = Upstream::saying("");
+    let folder = configured(&upstream, "");
+    let process = serve(&folder);
+    let said = process.wait_for("has a token");
+    let text = fs::read_to_string(folder.path().join("proxy.toml")).expect("just written");
+    let more = "[targets.more]\nurl = \"https://more.example:9\"\ncredential = \"none\"\n";
+    folder.write("proxy.toml", format!("{text}\n{more}"));
+    process.signal("HUP");
+    if has_landlock(&said) {
+        process.wait_for("port 9 is connected to, which the process denied itself at its start");
+        assert_eq!(get(process.address(), "/more").status, 404);
+    }
+    assert_eq!(get(process.address(), "/acme").status, 200);
+}
+
+#[test]
 fn a_folder_to_come_can_be_named_before() {
     let upstream = Upstream::saying("");
     let elsewhere = Folder::new();

@@ -14,7 +14,11 @@ mod cluster;
 mod credential;
 mod headers;
 mod hostile;
+mod http2;
 mod http2_in;
+mod identity;
+mod limits;
+mod listeners;
 mod mixup;
 mod refusals;
 mod reuse;
@@ -29,6 +33,8 @@ mod via;
 mod config;
 
 // The program.
+mod admin;
+mod blocked_log;
 mod cli;
 mod confine;
 mod demo;
@@ -37,6 +43,7 @@ mod emulated;
 mod reload;
 mod serve;
 mod structure;
+mod wiped;
 
 // Other people's tools; run with `--ignored`, where a missing tool is a failure.
 mod peers;

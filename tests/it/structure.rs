@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dial",
             "emulator",
             "jws",
+            "listener",
             "plan",
             "router",
             "secret",
@@ -86,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "shutdown",
             "supervisor",
             "telemetry",
+            "tls",
             "worker",
         ],
     ),
@@ -150,7 +152,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("upstream", &["body", "dial", "metrics", "outgoing"]),
+    (
+        "upstream",
+        &["backoff", "body", "dial", "metrics", "outgoing"],
+    ),
     (
         "credential",
         &[
@@ -159,12 +164,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("outgoing", &["headers", "normalize"]),
     ("router", &["headers", "host", "normalize"]),
-    ("listener", &["host", "normalize"]),
+    ("listener", &["host", "normalize", "secret"]),
     ("normalize", &["host"]),
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
     ("backoff", &[]),
-    ("body", &[]),
+    ("body", &["headers"]),
     ("clock", &[]),
     ("confine", &[]),
     ("emulator", &[]),
@@ -176,7 +181,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("telemetry", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("unwind", &[]),
     ("url", &[]),
 ];
@@ -368,5 +373,77 @@ fn every_preset_is_short_and_says_where_it_comes_from() {
             "{name} names no page"
         );
         assert!(text.contains("checked   = \"20"), "{name} has no date");
+    }
+}
+
+/// Every test there is, by its path as documents name it: that of the library, of `tests/it` without
+/// a prefix, or of `fuzz`.
+fn tests() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = BTreeSet::new();
+    for (folder, prefix) in [("src", ""), ("tests/it", ""), ("fuzz", "fuzz::")] {
+        let folder = root.join(folder);
+        for path in rust_files(&folder) {
+            let text = fs::read_to_string(&path).expect("a source");
+            let module = path
+                .strip_prefix(&folder)
+                .expect("below it")
+                .with_extension("");
+            let module = module.to_string_lossy().replace('/', "::");
+            // Tests at the end of a file are in a module of their own.
+            let inline = if text.contains("mod tests {") {
+                "::tests"
+            } else {
+                ""
+            };
+            let mut is_test = false;
+            for line in text.lines().map(str::trim) {
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                let signature = line.strip_prefix("async ").unwrap_or(line);
+                let function = signature.strip_prefix("fn ");
+                let name = function.and_then(|it| it.split_once('('));
+                if let Some((name, _)) = name
+                    && std::mem::take(&mut is_test)
+                {
+                    tests.insert(format!("{prefix}{module}{inline}::{name}"));
+                }
+            }
+        }
+    }
+    tests
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let paths = entries.map(|it| it.path());
+    let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|it| it.is_dir());
+    let mut found: Vec<PathBuf> = files
+        .into_iter()
+        .filter(|it| it.extension().is_some_and(|it| it == "rs"))
+        .collect();
+    found.extend(folders.iter().flat_map(|it| rust_files(it)));
+    found
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let text = fs::read_to_string(path).expect("the document");
+    let tests = tests();
+    let quoted = text.split('`').skip(1).step_by(2);
+    // A test's name is a sentence: nothing else that is quoted has that many words.
+    let is_test = |it: &&str| it.contains("::") && it.matches('_').count() >= 3;
+    let named: Vec<&str> = quoted.filter(is_test).collect();
+    assert!(named.len() > 80, "only {} tests are named", named.len());
+    let missing: Vec<&str> = named
+        .into_iter()
+        .filter(|it| !tests.contains(*it))
+        .collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    for row in (1..=28)
+        .map(|it| format!("| S{it} |"))
+        .chain((1..=32).map(|it| format!("| F{it} |")))
+    {
+        assert_eq!(text.matches(&row).count(), 1, "{row}");
     }
 }

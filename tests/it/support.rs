@@ -5,13 +5,15 @@
 //! the text of a configuration and looks at the wires on both sides.
 
 pub mod caller;
+pub mod canary;
 pub mod folder;
+pub mod http2;
 pub mod process;
 pub mod proxy;
 pub mod upstream;
 
-pub use caller::{Caller, get, send};
+pub use caller::{Answer, Caller, get, send};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Proxy, acme, proxy_to};
-pub use upstream::Upstream;
+pub use upstream::{Upstream, client_certificate};

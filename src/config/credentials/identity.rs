@@ -4,19 +4,14 @@
 use std::fmt::Write;
 
 use crate::config::tree::{Node, Piece, Text, Value};
-use crate::credential::{Identity, Source};
+use crate::credential::Identity;
 use crate::secret::store::Modes;
 
 /// The identity of a credential with a source's table. `path` has its name and kind.
-pub(super) fn of(path: &str, node: &Node, source: &Source, modes: Modes) -> Identity {
+pub(super) fn of(path: &str, node: &Node, modes: Modes) -> Identity {
     let mut text = format!("{path} {modes:?} ");
     write(&mut text, node);
-    let authorities = match source {
-        Source::Exchange(source) => source.line.verification.authorities().to_vec(),
-        Source::Login(source) => source.line.verification.authorities().to_vec(),
-        Source::SelfSigned(_) | Source::Static(_) => Vec::new(),
-    };
-    Identity { text, authorities }
+    Identity { text }
 }
 
 fn write(out: &mut String, node: &Node) {

@@ -1,6 +1,5 @@
 //! The sources that a credential is written out as, or expanded into.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -25,7 +24,6 @@ use crate::credential::template::{Blank, Template};
 use crate::credential::{Config, Source};
 use crate::dial::via::Via;
 use crate::jws::Algorithm;
-use crate::tls::Verification;
 use crate::url::Url;
 
 /// Reads a source's table.
@@ -78,7 +76,7 @@ pub(super) fn read(
     Some(Config {
         name: name.to_owned(),
         with: None,
-        identity: identity::of(path, node, &source, context.modes),
+        identity: identity::of(path, node, context.modes),
         source,
         placement: placement?,
         renew_at: renew_at?.value,
@@ -257,7 +255,7 @@ fn urls(reader: &Reader<'_>) -> Option<Urls> {
 }
 
 fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
-    let authorities = connections::authorities(reader, context);
+    let verification = connections::verification(reader, context);
     let connect = reader.parsed("connect", |text| connections::address(text, 443));
     if connect.is_some() && reader.texts("url").len() > 1 {
         let message = format!(
@@ -275,7 +273,7 @@ fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
         return None;
     }
     Some(Line {
-        verification: Arc::new(Verification::new(authorities?)),
+        verification: verification?,
         connect: connect.map(|given| given.value),
         via: via.map(|given| given.value),
         connect_timeout: timeouts[0],

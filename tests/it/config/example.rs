@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::parse;
 use crate::cli;
-use crate::support::Folder;
+use crate::support::{self, Folder};
 
 /// The declared tables, each with the ways to it; `*` is any name, or any place in a list.
 const PLACES: &[(&Section, &[&str])] = &[
@@ -29,6 +29,8 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::SECRETS, &["secrets"]),
     (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
+    (&keys::LISTENER_TLS, &["listeners.*.tls"]),
+    (&keys::CERTIFICATE, &["listeners.*.tls.certificates.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
     (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
@@ -43,7 +45,10 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
-    (&keys::TARGET_TLS, &["credentials.*.cylance.tls"]),
+    (
+        &keys::TARGET_TLS,
+        &["credentials.*.cylance.tls", "targets.*.tls"],
+    ),
     (
         &keys::REFERENCE,
         &[
@@ -54,6 +59,7 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::TARGET, &["targets.*"]),
     (&keys::TARGET_TLS, &["targets.*.tls"]),
+    (&keys::POOL, &["targets.*.pool"]),
     (&keys::TARGET_TIMEOUTS, &["targets.*.timeouts"]),
     (&keys::TARGET_LIMITS, &["targets.*.limits"]),
     (&keys::RATE, &["targets.*.rate"]),
@@ -89,7 +95,7 @@ fn the_example_can_be_used_with_everything_in_it_switched_on() {
     );
     assert_eq!(
         cli::text(&checked.stdout),
-        "proxy.toml can be used: 2 listeners, 17 credentials, 15 targets\n"
+        "proxy.toml can be used: 5 listeners, 17 credentials, 15 targets\n"
     );
 }
 
@@ -209,6 +215,7 @@ fn secrets() -> Folder {
         "refresh",
         "delegates",
         "token",
+        "door",
     ] {
         folder.write(
             &format!("secrets/{name}"),
@@ -224,6 +231,11 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    folder.write("secrets/callers.pem", authority.pem());
+    folder.write_identity("secrets/gateway", &authority);
+    let (certificate, key) = support::client_certificate(&authority);
+    folder.write("secrets/client-certificate.pem", certificate);
+    folder.write("secrets/client-key.pem", key);
     folder.write("secrets/cid", "42\n");
     folder.write("secrets/mgt-cid", "43\n");
     folder

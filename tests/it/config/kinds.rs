@@ -2,6 +2,7 @@
 //! every kind of TOML value that it does not take.
 
 use countersign::config::keys::{self, Kind, Section};
+use countersign::emulator::Authority;
 use serde_json::{Value, json};
 
 use super::parse;
@@ -30,6 +31,8 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::SECRETS, "/secrets"),
     (&keys::CONFINE, "/confine"),
     (&keys::LISTENER, "/listeners/local"),
+    (&keys::LISTENER_TLS, "/listeners/local/tls"),
+    (&keys::CERTIFICATE, "/listeners/local/tls/certificates/0"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
     (&keys::PLACEMENT, "/credentials/acme/self-signed/placement"),
     (&keys::REFERENCE, "/credentials/acme/self-signed/key"),
@@ -48,6 +51,7 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::STATIC, "/credentials/sidecar/static"),
     (&keys::TARGET, "/targets/acme"),
     (&keys::TARGET_TLS, "/targets/acme/tls"),
+    (&keys::POOL, "/targets/acme/pool"),
     (&keys::TARGET_TIMEOUTS, "/targets/acme/timeouts"),
     (&keys::TARGET_LIMITS, "/targets/acme/limits"),
     (&keys::RATE, "/targets/acme/rate"),
@@ -69,7 +73,9 @@ fn base() -> Value {
     json!({
         "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "dns": {},
         "secrets": {}, "confine": {},
-        "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
+        "listeners": { "local": { "address": r#""127.0.0.1:0""#, "tls": { "certificates": [{
+            "certificate": r#""local.pem""#, "key": { "file": r#""local-key.pem""# },
+        }] } } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
             "key": { "file": r#""key.pem""# },
@@ -96,7 +102,7 @@ fn base() -> Value {
             "cluster": { "url": r#""https://cluster.example""# },
             "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
             "url": r#""https://acme.example""#,
-            "tls": {}, "timeouts": {}, "headers": {}, "response-headers": {},
+            "tls": {}, "pool": {}, "timeouts": {}, "headers": {}, "response-headers": {},
             "limits": {}, "rate": { "requests": "7" },
             "routes": [{}],
         } },
@@ -227,8 +233,8 @@ fn takes(kind: &Kind, value: &str) -> bool {
         | Kind::Word(_)
         | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
-        Kind::Ports => value == "list",
         Kind::Integer(..) => value == "integer",
+        Kind::Integers(..) => matches!(value, "integer" | "list"),
         Kind::Boolean => value == "boolean",
         Kind::Any => true,
         Kind::Free => value == "table",
@@ -240,6 +246,7 @@ fn folder() -> Folder {
     let folder = Folder::new();
     folder.write_key("key.pem");
     folder.write("kid", "the key");
+    folder.write_identity("local", &Authority::new().expect("an authority"));
     folder
 }
 

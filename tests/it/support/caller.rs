@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::canary;
+
 /// No test waits longer than this for a byte.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the proxy.
-pub struct Caller {
-    reader: BufReader<TcpStream>,
+pub struct Caller<S = TcpStream> {
+    reader: BufReader<S>,
 }
 
 /// An answer as it came over the wire, its body without chunk framing.
@@ -74,14 +76,26 @@ impl Caller {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+}
+
+impl<S: Read + Write> Caller<S> {
+    /// Speaks over a connection that a test has made.
+    pub fn over(stream: S) -> Self {
         Self {
             reader: BufReader::new(stream),
         }
     }
 
     /// The socket itself.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         self.reader.get_ref()
+    }
+
+    /// The socket, of a caller that has read nothing yet.
+    pub fn into_stream(self) -> S {
+        self.reader.into_inner()
     }
 
     /// Writes bytes.
@@ -144,6 +158,7 @@ impl Caller {
         if has_body && !matches!(status, 100..200 | 204 | 304) {
             answer.body = self.read_body(&answer)?;
         }
+        canary::answered(&answer);
         Ok(answer)
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::caller::PATIENCE;
+use super::canary;
 
 /// The program at work; killed when it is dropped.
 pub struct Process {
@@ -47,8 +48,13 @@ impl Process {
 
     /// Starts the program the way that this command does.
     pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self::run(command)
+    }
+
+    /// The same, with what the command has on its standard input.
+    pub fn run(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -140,6 +146,7 @@ fn follow(pipe: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> JoinHan
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             let mut said = said.lock().expect("no test panics while it holds this");
+            canary::output(&line);
             said.push_str(&line);
             said.push('\n');
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign::admin::Address;
 use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
@@ -11,6 +12,7 @@ use countersign::credential::Credential;
 use countersign::secret::store::Store;
 use countersign::secret::trail::Trail;
 
+use super::canary;
 use super::folder::Folder;
 use super::upstream::{NAME, Upstream};
 
@@ -29,10 +31,11 @@ impl Proxy {
 
     /// The same, for a test that moves the clock.
     pub fn start_with(folder: &Folder, text: &str, clock: Clock) -> Self {
+        canary::listen();
         let loaded = config::parse("proxy.toml", text, folder.path(), &Store::Disk)
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let running = app::start(loaded.config, clock).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -46,7 +49,7 @@ impl Proxy {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let origin = config::origin(path, trail);
         let running = app::follow(loaded.config, origin, Clock::system()).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -56,7 +59,7 @@ impl Proxy {
     /// Starts a configuration that no file could say.
     pub fn start_config(config: app::Config) -> Self {
         let running = app::start(config, Clock::system()).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -82,6 +85,15 @@ impl Proxy {
         Arc::clone(found.expect("a credential"))
     }
 
+    /// The address of the admin pages.
+    pub fn admin(&self) -> SocketAddr {
+        let running = self.running.as_ref().expect("running");
+        match running.admin() {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("no port for admin pages, but {other:?}"),
+        }
+    }
+
     /// The address of the listener of that name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let running = self.running.as_ref().expect("running");
@@ -91,12 +103,25 @@ impl Proxy {
             .find(|it| it.0 == name)
             .expect("a listener")
             .1
+            .ip()
+            .expect("an IP address")
     }
+}
+
+/// The first listener's address. One without is reached otherwise.
+fn address(running: &Running) -> SocketAddr {
+    let first = running.listeners().remove(0).1;
+    first.ip().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
+            for credential in &running.plan().credentials {
+                if let Some(token) = &credential.state().token {
+                    canary::credential(token.value.as_bytes());
+                }
+            }
             running.drain();
         }
     }

@@ -7,10 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use countersign::emulator::Authority;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::caller::PATIENCE;
+use super::canary;
 
 /// The name that the upstreams' certificates carry.
 pub const NAME: &str = "upstream.example";
@@ -31,6 +37,36 @@ pub struct Conversation {
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
     /// The number of the connection, from 0.
     pub number: usize,
+}
+
+/// A certificate for a client, and its key, both in PEM.
+pub fn client_certificate(authority: &Authority) -> (String, String) {
+    let made = authority.client_certificate("the proxy");
+    let (certificate, key) = made.expect("a certificate");
+    (
+        pem("CERTIFICATE", &certificate),
+        pem("PRIVATE KEY", key.secret_der()),
+    )
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|it| std::str::from_utf8(it).expect("ASCII"))
+        .collect();
+    let body = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+/// What an upstream asks of TLS, beside its certificate.
+#[derive(Default)]
+pub struct Terms {
+    /// What it speaks, as the handshake names it; it says nothing about that if this is empty.
+    pub speaks: Vec<&'static [u8]>,
+    /// Who vouches for its callers, which then must show a certificate.
+    pub client_ca: Option<Authority>,
 }
 
 impl Upstream {
@@ -54,27 +90,34 @@ impl Upstream {
 
     /// Holds every connection's conversation as `hold` does, on a thread of its own.
     pub fn with(hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+        Self::on(&Terms::default(), hold)
+    }
+
+    /// The same on other terms.
+    pub fn on(terms: &Terms, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let authority = Authority::new().expect("an authority");
         let (certificate, key) = authority
             .server_certificate(vec![NAME.to_owned()])
             .expect("a certificate");
-        Self::with_certificate(authority.pem(), vec![certificate], key, hold)
+        let config = server(terms, vec![certificate], key);
+        Self::serve(authority.pem(), config, hold)
     }
 
     /// The same with another certificate.
     pub fn with_certificate(
         ca_pem: String,
-        chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-        key: rustls::pki_types::PrivateKeyDer<'static>,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key fits the certificate");
+        Self::serve(ca_pem, server(&Terms::default(), chain, key), hold)
+    }
+
+    fn serve(
+        ca_pem: String,
+        config: ServerConfig,
+        hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let upstream = Self {
             address: listener.local_addr().expect("an address"),
@@ -131,6 +174,35 @@ impl Upstream {
     }
 }
 
+/// The server's side of a handshake.
+pub fn server(
+    terms: &Terms,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3");
+    let builder = match &terms.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            let pem = authority.pem();
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+            roots.add(certificate).expect("an authority");
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a verifier"))
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .expect("the key fits the certificate");
+    config.alpn_protocols = terms.speaks.iter().map(|it| it.to_vec()).collect();
+    config
+}
+
 impl Conversation {
     /// Reads one request, head and body, and notes its bytes. `None` when there is no further one.
     pub fn read_request(&mut self) -> Option<String> {
@@ -165,10 +237,27 @@ impl Conversation {
 
     /// Notes a request that a test reads piece by piece.
     pub fn note(&self, bytes: &[u8]) {
+        canary::sent(bytes);
         self.requests
             .lock()
             .expect("no test panics while it holds this")
             .push(bytes.to_vec());
+    }
+
+    /// Waits for a further request, as long as that; gives whether one came.
+    pub fn waits(&mut self, patience: Duration) -> bool {
+        let socket = &self.stream.sock;
+        // A socket takes no timeout of zero.
+        let patience = patience.max(Duration::from_micros(1));
+        socket.set_read_timeout(Some(patience)).expect("a timeout");
+        let came = || socket.peek(&mut [0]).is_ok_and(|size| size > 0);
+        let waited = came();
+        // Where threads wait long for their turn, it may have come after the time.
+        socket.set_nonblocking(true).expect("a socket");
+        let came = waited || came();
+        socket.set_nonblocking(false).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        came
     }
 
     /// Reads as many bytes.

@@ -170,7 +170,7 @@ fn cylance() -> Customer<Cylance> {
         refuse_replays: true,
         ..cylance::Settings::default()
     };
-    let secret = "an application's secret";
+    let secret = "what-the-application-shares";
     let vendor = Cylance::new([application(secret)], settings).expect("a vendor");
     let folder = Folder::new();
     folder.write("secret", secret);
