@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use countersign::caller::strict::{Strict, Switched};
+use countersign::caller::strict::Strict;
 use countersign::normalize::{self, normalize};
 use countersign::outgoing::{self, ClientAuthorization, Place, Pseudonym, RefusedPath, prepare};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -149,7 +149,10 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
     let service = service_fn(|request: Request<Incoming>| {
         let (wires, config) = (Rc::clone(&wires), Rc::clone(config));
         async move {
-            let limits = normalize::Config { target: 8192 };
+            let limits = normalize::Config {
+                target: 8192,
+                headers: 100,
+            };
             if let Ok(request) = normalize(request, &limits) {
                 let request = again(request, &limits);
                 if let Ok(outgoing) = prepare(request, &config) {
@@ -174,10 +177,7 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
     let serving = hyper::server::conn::http1::Builder::new()
         .max_headers(100)
         .half_close(true)
-        .serve_connection(
-            TokioIo::new(Strict::new(ours, Switched::default())),
-            service,
-        );
+        .serve_connection(TokioIo::new(Strict::alone(ours)), service);
     let mut answers = Vec::new();
     // An error is as good an end as any.
     let _ = tokio::join!(serving, caller.read_to_end(&mut answers));

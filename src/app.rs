@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Admin};
+use crate::caller::seats::{self, Seats};
 use crate::clock::Clock;
 use crate::credential::call::Tools;
 use crate::credential::{self, Credential};
@@ -40,6 +41,9 @@ pub struct Config {
     pub workers: usize,
     /// What the connections of callers may do.
     pub caller: caller::Config,
+    /// The most callers at once, as many as there are descriptors for if `None`; fixed while the
+    /// process runs.
+    pub connections: Option<usize>,
     /// Limits on a request's head.
     pub normalize: normalize::Config,
     /// Limits on a request's body.
@@ -180,6 +184,9 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
     let workers = config.workers;
     let caller = config.caller;
     let dns = config.dns.clone();
+    // What the system allows is raised first: it is what the default stands on.
+    seats::raise_descriptor_limit();
+    let seats = Seats::new(config.connections.unwrap_or_else(seats::most));
     let bound = {
         // Sockets are set up by the runtime's types and need one to be around, idle as it is.
         let runtime = Builder::new_current_thread().enable_io().build()?;
@@ -225,6 +232,7 @@ fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, 
             counts: Arc::clone(&metrics.workers()[number]),
             clock: clock.clone(),
             drain: drain.clone(),
+            seats: seats.clone(),
         };
         let (sender, receiver) = mpsc::unbounded_channel();
         let (done, is_done) = oneshot::channel();

@@ -1,28 +1,49 @@
 //! One connection of a caller, from the moment it was accepted to its end.
+//!
+//! A connection that nothing is asked on is a `Waiting`, which takes next to no memory. One that
+//! is being served belongs to `http1` or `http2`, whose timer sees to its deadlines.
 
 use std::cell::Cell;
-use std::convert::Infallible;
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
 use crate::listener::door::Complaints;
+use crate::listener::manners::{Manners, Protocols};
+use crate::listener::room::Room;
 use crate::listener::stream::Socket;
+use crate::plan::Listener;
 use crate::shutdown::Busy;
 use crate::{listener, metrics};
 
+mod answering;
+pub mod deadlines;
+mod framing;
+mod http1;
+mod http2;
+mod pace;
+pub mod seats;
 pub mod strict;
 
-use strict::{Strict, Switched};
+use seats::{Seat, Seats};
+
+/// What a connection in HTTP/2 begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long the other side of TLS has to hear that a connection is closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What the connections of callers may do. A connection keeps to what held when it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +52,8 @@ pub struct Config {
     pub head: usize,
     /// The most headers of a request.
     pub headers: usize,
-    /// From the moment a connection is free until the next request's head is there.
-    pub head_timeout: Duration,
+    /// How slow a caller may be.
+    pub deadlines: deadlines::Config,
     /// How long requests under way may take after the end was announced.
     pub drain: Duration,
 }
@@ -43,6 +64,13 @@ pub struct Config {
 pub struct Callers {
     gateway: Rc<Gateway>,
     config: Config,
+    manners: Manners,
+    seats: Seats,
+    room: Arc<Room>,
+    /// The most of them at this listener.
+    most: Option<usize>,
+    /// Whether they speak HTTP from the first byte.
+    is_plain: bool,
     ending: Ending,
     cut_off: Cell<usize>,
 }
@@ -50,10 +78,15 @@ pub struct Callers {
 impl Callers {
     /// Those of a worker, while the end is not announced.
     #[must_use]
-    pub fn new(gateway: Rc<Gateway>, config: Config) -> Self {
+    pub fn new(gateway: Rc<Gateway>, config: Config, listener: &Listener, seats: Seats) -> Self {
         Self {
             gateway,
             config,
+            manners: listener.config.manners,
+            seats,
+            room: Arc::clone(&listener.room),
+            most: listener.config.connections,
+            is_plain: listener.config.tls.is_none() && listener.config.senders.is_none(),
             ending: Ending::default(),
             cut_off: Cell::new(0),
         }
@@ -63,6 +96,12 @@ impl Callers {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// A seat for one more, if there is any.
+    #[must_use]
+    pub fn seat(&self, busy: Busy) -> Option<Seat> {
+        self.seats.take(&self.room, self.most, busy)
     }
 
     /// What the worker counts.
@@ -76,11 +115,25 @@ impl Callers {
         listener: listener::Id,
         socket: Socket,
         complaints: Rc<Complaints>,
-        busy: Busy,
+        seat: Seat,
     ) {
         match self.gateway.open(listener, socket).await {
-            Ok((stream, entrance)) => converse(stream, entrance, self, busy).await,
+            Ok((stream, entrance)) => {
+                let mut protocols = self.manners.protocols;
+                if entrance.is_tls {
+                    protocols = protocols.agreed(stream.negotiated());
+                }
+                converse(stream, entrance, protocols, self, seat).await;
+            }
             Err(turned) => complaints.note(&turned),
+        }
+    }
+
+    /// Tells a caller that there is no room, where that is known to be understood: before TLS, a
+    /// PROXY header and the beginning of HTTP/2 it is not.
+    pub async fn turn_away(self: Rc<Self>, socket: Socket) {
+        if self.is_plain && self.manners.protocols != Protocols::Http2 {
+            self.seats.turn_away(socket).await;
         }
     }
 
@@ -94,6 +147,10 @@ impl Callers {
     #[must_use]
     pub fn cut_off(&self) -> usize {
         self.cut_off.get()
+    }
+
+    fn cut_one_off(&self) {
+        self.cut_off.set(self.cut_off.get() + 1);
     }
 }
 
@@ -110,13 +167,38 @@ impl Ending {
         self.begun.set(true);
         self.announced.notify_waiters();
     }
+}
 
-    async fn begun(&self) {
-        let announced = self.announced.notified();
-        // A connection that was accepted last may not have run before the announcement.
-        if !self.begun.get() {
-            announced.await;
+/// One who is to hear of the end, once. Only the first look takes a lock, to be woken.
+#[derive(Debug)]
+struct Notice<'a> {
+    ending: &'a Ending,
+    announced: Pin<Box<Notified<'a>>>,
+    is_waiting: bool,
+    is_heard: bool,
+}
+
+impl<'a> Notice<'a> {
+    fn new(ending: &'a Ending) -> Self {
+        Self {
+            ending,
+            announced: Box::pin(ending.announced.notified()),
+            is_waiting: false,
+            is_heard: false,
         }
+    }
+
+    /// Whether the end was announced since the last look.
+    fn is_news(&mut self, context: &mut Context<'_>) -> bool {
+        if self.is_heard {
+            return false;
+        }
+        if !self.is_waiting {
+            self.is_waiting = true;
+            let _ = self.announced.as_mut().poll(context);
+        }
+        self.is_heard = self.ending.begun.get();
+        self.is_heard
     }
 }
 
@@ -127,48 +209,106 @@ pub trait Line: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static> Line for S {}
 
-/// Serves one connection of a caller.
-pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>, busy: Busy) {
+/// A connection that nothing is being asked on.
+#[derive(Debug)]
+struct Waiting<S> {
+    line: S,
+    /// What was read of what comes next.
+    ahead: Bytes,
+    seat: Seat,
+    since: Instant,
+}
+
+/// Serves one connection of a caller. `protocols` are the listener's, or what TLS agreed on, where
+/// there is TLS.
+pub async fn converse(
+    line: impl Line,
+    entrance: Entrance,
+    mut protocols: Protocols,
+    callers: Rc<Callers>,
+    seat: Seat,
+) {
     let _open = callers.counts().open();
-    let gateway = Rc::clone(&callers.gateway);
-    let busy = Rc::new(busy);
-    let switched = Switched::default();
-    let (noted, peer) = (switched.clone(), entrance.peer);
-    let service = service_fn(move |request| {
-        let (gateway, busy) = (Rc::clone(&gateway), Rc::clone(&busy));
-        let (switched, entrance) = (noted.clone(), entrance.clone());
-        async move {
-            let answer = gateway.handle(request, entrance, &busy).await;
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                switched.switch();
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(callers.config.head_timeout)
-        .max_headers(callers.config.headers)
-        .max_header_size(callers.config.head)
-        // The size above is looked at when a head is complete; this bounds one that never is.
-        .max_buf_size(callers.config.head.max(8192).saturating_add(1))
-        .serve_connection(TokioIo::new(Strict::new(line, switched)), service)
-        .with_upgrades();
-    // The service holds `busy` until here, and what it has started holds it on.
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = callers.ending.begun() => {
-            connection.as_mut().graceful_shutdown();
-            let Ok(ended) = timeout(callers.config.drain, connection).await else {
-                callers.cut_off.set(callers.cut_off.get() + 1);
-                return;
-            };
-            ended
-        }
+    let mut waiting = Waiting {
+        line,
+        ahead: Bytes::new(),
+        seat,
+        since: Instant::now(),
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a caller's connection ended early");
+    loop {
+        // What serves is kept in a place of its own: waiting, a connection has none of it.
+        let served = match protocols {
+            Protocols::Http2 => {
+                return Box::pin(http2::serve(waiting, &entrance, &callers)).await;
+            }
+            Protocols::Http1 => Box::pin(http1::serve(waiting, &entrance, &callers)).await,
+            Protocols::Either => Some(waiting),
+        };
+        let Some(served) = served else { return };
+        let Some(heard) = hear(served, protocols, &callers).await else {
+            return;
+        };
+        waiting = heard;
+        protocols = match protocols {
+            Protocols::Either if waiting.ahead.starts_with(PREFACE) => Protocols::Http2,
+            _ => Protocols::Http1,
+        };
     }
+}
+
+/// Waits until something is asked, or else closes the connection.
+async fn hear<S: Line>(
+    mut waiting: Waiting<S>,
+    protocols: Protocols,
+    callers: &Callers,
+) -> Option<Waiting<S>> {
+    let config = &callers.config.deadlines;
+    let mut until = waiting.since + config.keep_alive;
+    loop {
+        let mut notice = Notice::new(&callers.ending);
+        let heard = tokio::select! {
+            biased;
+            heard = read_some(&mut waiting.line) => heard.unwrap_or_default(),
+            () = poll_fn(|context| match notice.is_news(context) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }) => Bytes::new(),
+            () = sleep_until(until) => Bytes::new(),
+        };
+        if heard.is_empty() {
+            // TLS says goodbye; without it this is no more than closing.
+            let _ = timeout(CLOSING, waiting.line.shutdown()).await;
+            return None;
+        }
+        if waiting.ahead.is_empty() {
+            until = Instant::now() + config.head;
+        }
+        let mut ahead = BytesMut::from(waiting.ahead);
+        ahead.extend_from_slice(&heard);
+        waiting.ahead = ahead.freeze();
+        let is_open = protocols == Protocols::Either
+            && waiting.ahead.len() < PREFACE.len()
+            && PREFACE.starts_with(&waiting.ahead);
+        if !is_open {
+            return Some(waiting);
+        }
+    }
+}
+
+/// Reads what there is, into memory that is only taken when there is something.
+async fn read_some(line: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
+    poll_fn(|context| {
+        let mut space = [MaybeUninit::uninit(); 1024];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *line).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    })
+    .await
+}
+
+/// Has the system forget what a caller has not taken, and tell it so.
+fn reset(line: &impl AsFd) {
+    let at_once = Some(Duration::ZERO);
+    // A socket that has no such thing is closed in the ordinary way.
+    let _ = rustix::net::sockopt::set_socket_linger(line, at_once);
 }

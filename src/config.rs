@@ -158,7 +158,11 @@ fn read_root(
     let caller = caller::Config {
         head: limit(reader, "head"),
         headers: headers_limit(reader),
-        head_timeout: reader.table("timeouts", |it| it.duration("head").value)?,
+        deadlines: reader.table("timeouts", |it| caller::deadlines::Config {
+            head: it.duration("head").value,
+            keep_alive: it.duration("keep-alive").value,
+            send: it.duration("send").value,
+        })?,
         drain: reader.duration("drain").value,
     };
     let body = body::Config {
@@ -169,7 +173,9 @@ fn read_root(
     };
     let normalize = normalize::Config {
         target: limit(reader, "target"),
+        headers: headers_limit(reader),
     };
+    let connections = reader.table("limits", |it| it.integer("connections"))?;
     let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
     let admin = admin::read(reader, folder);
     let limits = Limits {
@@ -197,6 +203,7 @@ fn read_root(
         ),
         workers,
         caller,
+        connections: connections.map(|given| given.value as usize),
         normalize,
         body,
         dns,

@@ -39,8 +39,11 @@ use passage::{Carried, Note, Passage, Place};
 
 pub use crate::listener::Entrance;
 
-/// What is answered, counted until its last byte.
-pub type Answer = Response<Carried<ResponseBody<Lease>>>;
+/// What is answered.
+pub type Answer = Response<Content>;
+
+/// The body of what is answered, counted until its last byte.
+pub type Content = Carried<ResponseBody<Lease>>;
 
 /// What is answered, as it came.
 type Passed = Response<ResponseBody<Lease>>;

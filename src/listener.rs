@@ -14,8 +14,10 @@ pub mod admission;
 pub mod bind;
 pub mod door;
 pub mod inherited;
+pub mod manners;
 pub mod network;
 pub mod proxy_protocol;
+pub mod room;
 pub mod stream;
 pub mod tls;
 mod unix;
@@ -26,6 +28,7 @@ pub use bind::{BindError, Bound, bind};
 pub use door::Entrance;
 
 use admission::{RequiredHeader, RequiredValue};
+use manners::Manners;
 use network::Network;
 use tls::Terminator;
 
@@ -56,6 +59,10 @@ pub struct Config {
     pub tls: Option<Arc<Terminator>>,
     /// The headers that every request must have.
     pub require: Vec<Arc<RequiredHeader>>,
+    /// How it talks with its callers.
+    pub manners: Manners,
+    /// The most callers at once; as many as the process takes if `None`.
+    pub connections: Option<usize>,
 }
 
 /// Who may send PROXY headers, and must.
@@ -105,6 +112,8 @@ impl Config {
             senders: None,
             tls: None,
             require: Vec::new(),
+            manners: Manners::default(),
+            connections: None,
         }
     }
 

@@ -6,7 +6,8 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Uri, Version};
+use http::uri::Scheme;
+use http::{Method, Request, Version};
 
 use crate::host;
 
@@ -15,6 +16,8 @@ use crate::host;
 pub struct Config {
     /// The longest path and query, in bytes.
     pub target: usize,
+    /// The most headers in HTTP/2, which bounds only their size while it reads. HTTP/1 counts them.
+    pub headers: usize,
 }
 
 /// A request with one meaning.
@@ -98,6 +101,9 @@ pub enum Refusal {
     /// The request target is longer than the limit.
     #[error("the request target is longer than {0} bytes")]
     TargetTooLong(usize),
+    /// There are more headers than the limit.
+    #[error("the request has more than {0} headers")]
+    TooManyHeaders(usize),
     /// Anything else that can be read in two ways.
     #[error("{0}")]
     Ambiguous(&'static str),
@@ -123,9 +129,13 @@ fn tunnel_hint(method: &Method) -> &'static str {
 pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B>, Refusal> {
     let (mut parts, body) = request.into_parts();
     check_method(&parts.method)?;
+    if parts.version == Version::HTTP_2 && parts.headers.len() > config.headers {
+        return Err(Refusal::TooManyHeaders(config.headers));
+    }
     let host_name = check_host(&mut parts)?;
+    join_cookies(&mut parts);
     check_framing(&parts)?;
-    let has_encoded_slash = check_target(&parts.uri, &parts.method, config)?;
+    let has_encoded_slash = check_target(&parts, config)?;
     Ok(Normalized {
         parts,
         body,
@@ -148,30 +158,57 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
 }
 
 /// Exactly one `Host` (RFC 9112 section 3.2), which HTTP/1.0 may leave out, and which an
-/// absolute-form target must agree with. Gives the length of the name in it.
+/// absolute-form target must agree with. HTTP/2 says it in `:authority` (RFC 9113 section 8.3.1),
+/// from where it goes into a `Host` as everything behind here expects one. Gives the length of the
+/// name in it.
 fn check_host(parts: &mut Parts) -> Result<Option<usize>, Refusal> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Refusal::Ambiguous("there is more than one Host header"));
     }
-    let name = match host {
-        Some(value) => Some(host_name(value)?),
-        None if parts.version == Version::HTTP_10 => None,
-        None => return Err(Refusal::Ambiguous("the Host header is missing")),
-    };
-    if let Some(authority) = parts.uri.authority() {
-        let agrees = host.is_some_and(|host| {
-            host.as_bytes()
-                .eq_ignore_ascii_case(authority.as_str().as_bytes())
-        });
-        if !agrees {
-            return Err(Refusal::Ambiguous(
-                "the request target and the Host header name two hosts",
-            ));
-        }
+    let authority = parts.uri.authority();
+    if let (Some(authority), Some(host)) = (authority, host)
+        && !host
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return Err(DISAGREE);
     }
-    Ok(name)
+    match (host, authority) {
+        (Some(host), _) => host_name(host).map(Some),
+        (None, Some(authority)) if parts.version == Version::HTTP_2 => {
+            let host = HeaderValue::try_from(authority.as_str()).map_err(|_| DISAGREE)?;
+            let name = host_name(&host)?;
+            parts.headers.insert(header::HOST, host);
+            Ok(Some(name))
+        }
+        (None, Some(_)) if parts.version == Version::HTTP_10 => Err(DISAGREE),
+        (None, None) if parts.version == Version::HTTP_10 => Ok(None),
+        (None, _) => Err(Refusal::Ambiguous("the Host header is missing")),
+    }
+}
+
+const DISAGREE: Refusal =
+    Refusal::Ambiguous("the request target and the Host header name two hosts");
+
+/// HTTP/2 may cut `Cookie` into pieces, which belong together wherever it is not spoken (RFC 9113
+/// section 8.2.3).
+fn join_cookies(parts: &mut Parts) {
+    let mut pieces = parts.headers.get_all(header::COOKIE).iter();
+    if parts.version != Version::HTTP_2 || pieces.by_ref().take(2).count() < 2 {
+        return;
+    }
+    let pieces: Vec<&[u8]> = parts
+        .headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(mut whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        whole.set_sensitive(true);
+        parts.headers.insert(header::COOKIE, whole);
+    }
 }
 
 fn host_name(value: &HeaderValue) -> Result<usize, Refusal> {
@@ -211,17 +248,19 @@ fn check_framing(parts: &Parts) -> Result<(), Refusal> {
 
 /// Only origin-form, absolute-form and `OPTIONS *` (RFC 9112 section 3.2), and a path that every
 /// server cuts into the same segments. Gives whether it has an encoded slash.
-fn check_target(uri: &Uri, method: &Method, config: &Config) -> Result<bool, Refusal> {
+fn check_target(parts: &Parts, config: &Config) -> Result<bool, Refusal> {
+    let (uri, method) = (&parts.uri, &parts.method);
     let length = uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
     if length > config.target {
         return Err(Refusal::TargetTooLong(config.target));
     }
-    if uri
-        .scheme()
-        .is_some_and(|scheme| *scheme != http::uri::Scheme::HTTP)
-    {
+    // HTTP/2 always says one, and a caller whose TLS ends in front of this proxy says `https`.
+    let is_http = |scheme: &Scheme| {
+        *scheme == Scheme::HTTP || (*scheme == Scheme::HTTPS && parts.version == Version::HTTP_2)
+    };
+    if !uri.scheme().is_none_or(is_http) {
         return Err(Refusal::Ambiguous(
             "the request target has a scheme other than http",
         ));

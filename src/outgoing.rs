@@ -66,6 +66,7 @@ pub struct Pseudonym {
     name: String,
     http_1_0: HeaderValue,
     http_1_1: HeaderValue,
+    http_2: HeaderValue,
 }
 
 impl Pseudonym {
@@ -84,15 +85,16 @@ impl Pseudonym {
         Self {
             http_1_0: via("1.0"),
             http_1_1: via("1.1"),
+            http_2: via("2.0"),
             name,
         }
     }
 
     fn via(&self, version: Version) -> HeaderValue {
-        if version == Version::HTTP_10 {
-            self.http_1_0.clone()
-        } else {
-            self.http_1_1.clone()
+        match version {
+            Version::HTTP_10 => self.http_1_0.clone(),
+            Version::HTTP_2 => self.http_2.clone(),
+            _ => self.http_1_1.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::listener::Address;
 use crate::listener::admission::Caller;
 use crate::listener::bind::SocketFile;
+use crate::listener::room::Room;
 use crate::router::Table;
 use crate::upstream::{Spread, Timeouts};
 use crate::{body, listener, normalize, outgoing, respond};
@@ -56,6 +57,8 @@ pub struct Listener {
     pub bound: Address,
     /// The file of its socket, if it has one.
     pub file: Option<Arc<SocketFile>>,
+    /// Counts its callers.
+    pub room: Arc<Room>,
 }
 
 /// Where a request goes, and what is done to it on the way.

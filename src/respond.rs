@@ -116,7 +116,7 @@ struct Problem<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
-    #[serde(rename = "request-id")]
+    #[serde(rename = "request-id", skip_serializing_if = "str::is_empty")]
     request_id: &'a str,
 }
 
@@ -174,6 +174,10 @@ impl Refused {
     /// The answer for the caller.
     #[must_use]
     pub fn into_response<L: Lease>(self, request_id: &str) -> Response<ResponseBody<L>> {
+        self.into_whole(request_id).map(ResponseBody::own)
+    }
+
+    fn into_whole(self, request_id: &str) -> Response<Bytes> {
         let body = serde_json::to_vec(&Problem {
             title: self.status.canonical_reason().unwrap_or("refused"),
             status: self.status.as_u16(),
@@ -182,7 +186,7 @@ impl Refused {
             request_id,
         })
         .unwrap_or_default();
-        let mut response = Response::new(ResponseBody::own(Bytes::from(body)));
+        let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(
@@ -206,6 +210,19 @@ impl Refused {
         response
     }
 
+    /// The answer as it goes over the wire, where there is no request to answer: the connection ends
+    /// with it.
+    fn into_bytes(self) -> Vec<u8> {
+        let (head, body) = self.closing().into_whole("").into_parts();
+        let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+        for (name, value) in &head.headers {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        bytes.extend(format!("content-length: {}\r\n\r\n", body.len()).into_bytes());
+        bytes.extend(body);
+        bytes
+    }
+
     fn proxy_status(&self) -> HeaderValue {
         let error = self
             .proxy_error
@@ -213,6 +230,33 @@ impl Refused {
             .unwrap_or_default();
         text(format!("countersign{error}; details=\"{}\"", self.code))
     }
+}
+
+/// What a caller gets whose request's head did not come in time.
+#[must_use]
+pub fn head_too_late() -> Vec<u8> {
+    let detail = "the head of a request did not come in time";
+    Refused {
+        proxy_error: None,
+        ..Refused::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "", detail)
+    }
+    .into_bytes()
+}
+
+/// What a caller gets for whom there is no room.
+#[must_use]
+pub fn no_room(retry_after: Duration) -> Vec<u8> {
+    let detail = "this proxy has as many connections as it takes";
+    Refused {
+        retry_after: Some(retry_after),
+        ..Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            PROXY_RESPONSE,
+            detail,
+        )
+    }
+    .into_bytes()
 }
 
 fn text(text: String) -> HeaderValue {
@@ -232,6 +276,12 @@ impl From<normalize::Refusal> for Refused {
             normalize::Refusal::TargetTooLong(_) => {
                 Self::new(StatusCode::URI_TOO_LONG, "too-large", REQUEST_ERROR, detail)
             }
+            normalize::Refusal::TooManyHeaders(_) => Self::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too-large",
+                REQUEST_ERROR,
+                detail,
+            ),
             normalize::Refusal::Ambiguous(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "bad-request",

@@ -10,12 +10,14 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::caller::Callers;
+use crate::caller::seats::Seats;
 use crate::clock::Clock;
 use crate::dial::resolver::Resolver;
 use crate::gateway::Gateway;
 use crate::listener::bind::Listening;
 use crate::metrics;
-use crate::plan::Plan;
+use crate::plan::{Listener, Plan};
 use crate::shutdown::{Busy, Drain, guards};
 use crate::{caller, listener};
 
@@ -40,6 +42,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Hears of the end.
     pub drain: Drain,
+    /// Where callers sit, of all workers.
+    pub seats: Seats,
 }
 
 /// What a worker goes by from now on, all of it at once: no request sees a part.
@@ -85,6 +89,7 @@ async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
     let mut worker = Worker {
         gateway: Rc::clone(&gateway),
         doors: Vec::new(),
+        seats: shared.seats,
         busy,
     };
     let mut drain = worker.turn(first);
@@ -114,6 +119,7 @@ async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
 struct Worker {
     gateway: Rc<Gateway>,
     doors: Vec<Door>,
+    seats: Seats,
     busy: Busy,
 }
 
@@ -124,15 +130,21 @@ impl Worker {
         self.gateway.follow(Arc::clone(&plan));
         let doors = std::mem::take(&mut self.doors);
         for mut door in doors {
-            if plan.listener(door.id()).is_none() {
+            let Some(place) = plan.listener(door.id()) else {
                 self.close(door);
                 continue;
-            }
-            door.admit(&self.gateway, caller, turn.drained.contains(&door.id()));
+            };
+            let drains = turn.drained.contains(&door.id());
+            let callers = self.callers(&plan.listeners[place], caller);
+            door.admit(callers, drains);
             self.doors.push(door);
         }
         for (id, socket) in turn.opened {
-            match Door::open(id, socket, &self.gateway, caller) {
+            let Some(place) = plan.listener(id) else {
+                continue;
+            };
+            let callers = self.callers(&plan.listeners[place], caller);
+            match Door::open(id, socket, callers) {
                 Ok(door) => self.doors.push(door),
                 Err(error) => tracing::error!(%error, "a worker cannot take part in a listener"),
             }
@@ -140,6 +152,12 @@ impl Worker {
         // Whoever waited for it may have gone away.
         let _ = turn.done.send(());
         caller.drain
+    }
+
+    /// Those who come in at a listener from now on.
+    fn callers(&self, listener: &Listener, config: caller::Config) -> Rc<Callers> {
+        let (gateway, seats) = (Rc::clone(&self.gateway), self.seats.clone());
+        Rc::new(Callers::new(gateway, config, listener, seats))
     }
 
     /// Closes a listener. Its connections are waited for by a task of their own.

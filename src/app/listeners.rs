@@ -1,5 +1,7 @@
 //! Which sockets a configuration needs, given those that there are.
 
+use std::sync::Arc;
+
 use crate::listener::bind::Listening;
 use crate::listener::{self, Address, BindError, Id};
 use crate::plan::Listener;
@@ -54,6 +56,7 @@ pub(super) fn succeed(
                     id,
                     config,
                     bound: bound.address,
+                    room: Arc::default(),
                     file: bound.file,
                 }
             }

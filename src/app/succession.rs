@@ -17,6 +17,7 @@ pub(super) struct Fixed {
     dns: resolver::Config,
     log: telemetry::Format,
     admin: Option<admin::Config>,
+    connections: Option<usize>,
 }
 
 impl Fixed {
@@ -31,6 +32,7 @@ impl Fixed {
             ("dns", self.dns != config.dns),
             ("log.format", self.log != config.log.format),
             ("admin", self.admin != config.admin),
+            ("limits.connections", self.connections != config.connections),
         ];
         let differing = keys.into_iter().filter(|(_, differs)| *differs);
         differing.map(|(key, _)| key).collect()
@@ -48,6 +50,7 @@ pub(super) fn plan(
         dns: config.dns,
         log: config.log.format,
         admin: config.admin,
+        connections: config.connections,
     };
     let plan = Plan {
         listeners,

@@ -194,6 +194,7 @@ pub static LIMITS: Section = Section {
         default("headers", Kind::Integer(8, 1000), "100", "headers of a request; 431 above it"),
         default("target", Kind::Size, r#""8KiB""#, "a request's path and query; 414 above it"),
         optional("body", Kind::Size, "a request's body; 413 above it; unlimited if left out, for bodies are streamed"),
+        optional("connections", Kind::Integer(1, 1_000_000), "callers at once; whoever comes beyond that gets 503; if left out, half of the descriptors that the system allows, for each may need one upstream"),
         optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, to all targets together; 503 above it; unlimited if left out, but for the connections that they come on"),
     ],
 };
@@ -203,8 +204,10 @@ pub static LIMITS: Section = Section {
 pub static CLIENT_TIMEOUTS: Section = Section {
     path: "timeouts",
     keys: &[
-        default("head", Kind::Timeout, r#""60s""#, "from the moment a connection is free until the next request's head is there in full"),
-        default("body", Kind::Timeout, r#""60s""#, "without a byte of a request's body; 408 after it"),
+        default("head", Kind::Timeout, r#""10s""#, "from the first byte of a request's head to its last; 408 after it"),
+        default("keep-alive", Kind::Timeout, r#""60s""#, "from an answer's end, or the connection's beginning, to the first byte of the next request; closed after it"),
+        default("body", Kind::Timeout, r#""30s""#, "without a byte of a request's body; 408 after it"),
+        default("send", Kind::Timeout, r#""60s""#, "without a byte of an answer being taken; broken off after it"),
     ],
 };
 
@@ -246,6 +249,9 @@ pub static LISTENER: Section = Section {
     keys: &[
         required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
+        default("protocols", Kind::Texts, r#"["http1"]"#, "what callers may speak: `http1`, `http2`, or both; HTTP/2 is agreed on by TLS, or spoken with prior knowledge"),
+        default("half-close", Kind::Word(&["abort", "serve"]), r#""abort""#, "what a caller means that closes its side before it has its answer: it is gone, or it waits, as `nc -N` does"),
+        optional("connections", Kind::Integer(1, 1_000_000), "callers at once at this listener; whoever comes beyond that gets 503"),
         optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
         default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
         optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),

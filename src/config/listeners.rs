@@ -6,6 +6,7 @@ use super::problem::Span;
 use super::read::{Given, Reader};
 use super::{Context, show, targets};
 use crate::host::Pattern;
+use crate::listener::manners::{HalfClose, Manners, Protocols};
 use crate::listener::network::Network;
 use crate::listener::{self, Address, Senders};
 
@@ -60,6 +61,17 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
     let has_address = address.is_some();
     // A listener with a fault is one all the same: routes name it.
     let address = address.map_or(Address::Ip(([0, 0, 0, 0], 0).into()), |given| given.value);
+    let manners = Manners {
+        protocols: protocols(reader),
+        half_close: match reader
+            .word("half-close")
+            .map(|given| given.value)
+            .as_deref()
+        {
+            Some("serve") => HalfClose::Serve,
+            _ => HalfClose::Abort,
+        },
+    };
     let config = listener::Config {
         hosts,
         forward: reader.boolean("forward"),
@@ -67,8 +79,12 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
         peer_uids: uids(reader),
         allow: networks(reader),
         senders: senders(reader),
-        tls: tls::read(reader, context),
+        tls: tls::read(reader, context, manners.protocols),
         require: required::read(reader, context),
+        manners,
+        connections: reader
+            .integer("connections")
+            .map(|given| given.value as usize),
         ..listener::Config::at(&name.value, address)
     };
     if has_address {
@@ -80,6 +96,36 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
         has_tls: reader.has("tls"),
         shown: shown(reader),
         has_hosts: reader.has("hosts"),
+    }
+}
+
+fn protocols(reader: &Reader<'_>) -> Protocols {
+    let given = reader.texts("protocols");
+    let mut has = [false; 2];
+    for given in &given {
+        match given.value.as_str() {
+            "http1" => has[0] = true,
+            "http2" => has[1] = true,
+            other => reader.problems().fault(
+                &given.at,
+                format!("`{other}` is no protocol that callers can speak"),
+                "there are http1 and http2",
+            ),
+        }
+    }
+    match has {
+        [true, true] => Protocols::Either,
+        [false, true] => Protocols::Http2,
+        [true, false] => Protocols::Http1,
+        [false, false] => {
+            if given.is_empty() {
+                let message = format!("`protocols` in {} leaves nothing to speak", reader.place());
+                reader
+                    .problems()
+                    .fault(reader.at(), message, "name http1, http2 or both");
+            }
+            Protocols::Http1
+        }
     }
 }
 

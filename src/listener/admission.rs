@@ -289,7 +289,14 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let request = builder.body(()).expect("a request");
-        let request = normalize(request, &normalize::Config { target: 100 }).expect("one meaning");
+        let request = normalize(
+            request,
+            &normalize::Config {
+                target: 100,
+                headers: 100,
+            },
+        )
+        .expect("one meaning");
         let listener = Config {
             hosts: vec![Pattern::parse("localhost").expect("a pattern")],
             ..Config::at("local", Address::Ip(([127, 0, 0, 1], 0).into()))

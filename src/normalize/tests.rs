@@ -1,6 +1,9 @@
 use super::*;
 
-const CONFIG: Config = Config { target: 8192 };
+const CONFIG: Config = Config {
+    target: 8192,
+    headers: 100,
+};
 
 fn request(target: &str) -> Request<()> {
     Request::builder()

@@ -27,7 +27,14 @@ fn request(target: &str, headers: &[(&str, &str)]) -> Normalized<Empty<&'static 
         builder = builder.header(*name, *value);
     }
     let request = builder.body(Empty::new()).expect("a request");
-    normalize(request, &normalize::Config { target: 8192 }).expect("one meaning")
+    normalize(
+        request,
+        &normalize::Config {
+            target: 8192,
+            headers: 100,
+        },
+    )
+    .expect("one meaning")
 }
 
 fn sent(target: &str, headers: &[(&str, &str)], config: &Config) -> Request<Empty<&'static [u8]>> {

@@ -22,7 +22,14 @@ fn request(method: &str, host: &str, target: &str) -> Normalized<()> {
         .uri(target)
         .header("host", host);
     let request = request.header("x-team", "red").body(()).expect("a request");
-    normalize(request, &normalize::Config { target: 8192 }).expect("one meaning")
+    normalize(
+        request,
+        &normalize::Config {
+            target: 8192,
+            headers: 100,
+        },
+    )
+    .expect("one meaning")
 }
 
 fn table(rules: Vec<Rule>) -> Table<usize> {
@@ -170,7 +177,14 @@ fn a_rule_for_certain_methods_takes_none_that_asks_for_another_in_a_header() {
             .header(name, "DELETE")
             .body(())
             .expect("a request");
-        let request = normalize(request, &normalize::Config { target: 8192 }).expect("one meaning");
+        let request = normalize(
+            request,
+            &normalize::Config {
+                target: 8192,
+                headers: 100,
+            },
+        )
+        .expect("one meaning");
         assert!(
             matches!(table.select(0, &request), Err(Miss::Method(_))),
             "{name}"

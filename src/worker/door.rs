@@ -6,17 +6,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::Instant;
 
-use crate::caller::{self, Callers};
-use crate::gateway::Gateway;
+use crate::caller::Callers;
 use crate::listener;
 use crate::listener::bind::{Acceptor, Listening};
 use crate::listener::door::Complaints;
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
-/// enough not to spin, short enough that the next one that is freed is used at once.
-const NO_DESCRIPTOR: Duration = Duration::from_millis(50);
+/// enough not to spin, short enough that the next one that is freed is soon used.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(500);
+
+/// How often it says so.
+const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// The door itself.
 pub(super) struct Door {
@@ -35,11 +38,9 @@ impl Door {
     pub(super) fn open(
         id: listener::Id,
         socket: Listening,
-        gateway: &Rc<Gateway>,
-        config: caller::Config,
+        callers: Rc<Callers>,
     ) -> io::Result<Self> {
         let socket = Acceptor::new(socket)?;
-        let callers = Rc::new(Callers::new(Rc::clone(gateway), config));
         let callers = Rc::new(RefCell::new(callers));
         let (stop, drain) = shutdown::channel();
         let (busy, all_idle) = guards();
@@ -60,13 +61,12 @@ impl Door {
 
     /// Lets in under other limits from now on. Connections that are there end if `drains`, and keep
     /// to their own limits else.
-    pub(super) fn admit(&mut self, gateway: &Rc<Gateway>, config: caller::Config, drains: bool) {
+    pub(super) fn admit(&mut self, next: Rc<Callers>, drains: bool) {
         // Those that nobody else holds have no connection left.
         self.former.retain(|it| Rc::strong_count(it) > 1);
-        if !drains && *self.callers.borrow().config() == config {
+        if !drains && self.callers.borrow().config() == next.config() {
             return;
         }
-        let next = Rc::new(Callers::new(Rc::clone(gateway), config));
         self.former.push(self.callers.replace(next));
         if drains {
             self.former.iter().for_each(|it| it.end());
@@ -101,6 +101,7 @@ async fn accept(
     mut drain: Drain,
     busy: Busy,
 ) {
+    let mut complained = None;
     let complaints = Rc::new(Complaints::default());
     loop {
         let accepted = if socket.outlives() {
@@ -123,28 +124,36 @@ async fn accept(
             // In a task of its own, so that whoever is slow to shake hands holds up nobody.
             Ok(socket) => {
                 let callers = Rc::clone(&callers.borrow());
+                let Some(seat) = callers.seat(busy.clone()) else {
+                    spawn_local(callers.turn_away(socket));
+                    continue;
+                };
                 let complaints = Rc::clone(&complaints);
-                spawn_local(callers.receive(listener, socket, complaints, busy.clone()));
+                spawn_local(callers.receive(listener, socket, complaints, seat));
             }
             Err(error) => {
                 callers.borrow().counts().accept_errors.up();
-                wait_after(&error).await;
+                if is_its_own(&error) {
+                    continue;
+                }
+                if complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAINT) {
+                    tracing::error!(%error, "cannot accept a connection; tried again twice a second");
+                    complained = Some(Instant::now());
+                }
+                // The socket stays ready as long as somebody waits: without a pause this would
+                // fail again at once, and for ever.
+                tokio::time::sleep(NO_DESCRIPTOR).await;
             }
         }
     }
 }
 
-/// Connections that were gone before they were accepted are nobody's trouble; a lack of
-/// descriptors passes when connections end.
-async fn wait_after(error: &io::Error) {
-    if matches!(
+/// Connections that were gone before they were accepted are nobody's trouble.
+fn is_its_own(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
-    ) {
-        return;
-    }
-    tracing::error!(%error, "cannot accept a connection");
-    tokio::time::sleep(NO_DESCRIPTOR).await;
+    )
 }

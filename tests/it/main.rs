@@ -9,6 +9,7 @@ mod support;
 
 // The way of a request.
 mod bodies;
+mod callers;
 mod cluster;
 mod credential;
 mod deadlines;
@@ -19,6 +20,7 @@ mod forward;
 mod headers;
 mod hostile;
 mod http2;
+mod http2_in;
 mod hygiene;
 mod identity;
 mod limits;

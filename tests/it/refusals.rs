@@ -102,17 +102,6 @@ fn a_head_above_the_limits_is_refused_before_anything_reads_it() {
 }
 
 #[test]
-fn a_caller_that_does_not_finish_its_head_is_let_go() {
-    let upstream = Upstream::saying("");
-    let folder = Folder::new();
-    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
-    let proxy = Proxy::start(&folder, &format!("timeouts.head = \"200ms\"\n{text}"));
-    let mut caller = Caller::connect(proxy.address);
-    caller.write("GET /acme HTTP/1.1\r\nHost: local");
-    assert!(caller.is_closed());
-}
-
-#[test]
 fn an_upstream_that_cannot_be_reached_is_named_by_what_failed() {
     let ask = |extra: &str| {
         let upstream = Upstream::saying("");

@@ -98,7 +98,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller", "clock", "dial", "gateway", "listener", "metrics", "plan", "shutdown",
         ],
     ),
-    ("caller", &["gateway", "listener", "metrics", "shutdown"]),
+    (
+        "caller",
+        &[
+            "gateway", "listener", "metrics", "plan", "respond", "shutdown",
+        ],
+    ),
     (
         "gateway",
         &[

@@ -8,15 +8,24 @@ use crate::config::Context;
 use crate::config::problem::Span;
 use crate::config::read::{Given, Reader};
 use crate::config::reference::reference;
+use crate::listener::manners::Protocols;
 use crate::listener::tls::{Clients, Config, Files, Identity, Terminator};
 use crate::secret::store::{Reference, Unresolved};
 
 /// Reads it, and the files that it names.
-pub(super) fn read(listener: &Reader<'_>, context: &Context<'_>) -> Option<Arc<Terminator>> {
-    listener.table("tls", |it| read_table(it, context))?
+pub(super) fn read(
+    listener: &Reader<'_>,
+    context: &Context<'_>,
+    protocols: Protocols,
+) -> Option<Arc<Terminator>> {
+    listener.table("tls", |it| read_table(it, context, protocols))?
 }
 
-fn read_table(reader: &Reader<'_>, context: &Context<'_>) -> Option<Arc<Terminator>> {
+fn read_table(
+    reader: &Reader<'_>,
+    context: &Context<'_>,
+    protocols: Protocols,
+) -> Option<Arc<Terminator>> {
     let files = Files {
         folder: context.folder.to_path_buf(),
         store: context.store.clone(),
@@ -35,7 +44,7 @@ fn read_table(reader: &Reader<'_>, context: &Context<'_>) -> Option<Arc<Terminat
     let config = Config {
         identities: identities.into_iter().collect::<Option<_>>()?,
         clients,
-        protocols: vec![b"http/1.1".to_vec()],
+        protocols: protocols.alpn(),
         files,
     };
     let terminator = Terminator::load(config);

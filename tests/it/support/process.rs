@@ -36,6 +36,16 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// Starts the program with so many descriptors.
+    pub fn start_limited(folder: &Path, descriptors: usize) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\"");
+        command
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_countersign")])
+            .current_dir(folder);
+        Self::spawn(command)
+    }
+
     /// Starts the program the way that this command does.
     pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null());

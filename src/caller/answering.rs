@@ -1,0 +1,80 @@
+//! Has a request answered, and notes when its answer begins, is asked for and ends.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::Callers;
+use super::pace::{Answering, Pace};
+use crate::gateway::{Content, Entrance};
+use crate::shutdown::Busy;
+
+/// Has the gateway answer. The answer counts as begun when this is called: on its connection, and
+/// on its stream where it has one of its own.
+pub(super) fn answer(
+    callers: &Rc<Callers>,
+    request: Request<Incoming>,
+    entrance: Entrance,
+    busy: &Rc<Busy>,
+    connection: &Arc<Pace>,
+    stream: Option<&Arc<Pace>>,
+) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
+    let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
+    let connection = Answering::begin(connection);
+    let stream = stream.map(Answering::begin);
+    async move {
+        let answer = callers.gateway.handle(request, entrance, &busy).await;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            connection.pace().switch();
+        }
+        Ok(answer.map(|body| Noted {
+            body,
+            stream,
+            _connection: connection,
+        }))
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Noted {
+    body: Content,
+    stream: Option<Answering>,
+    _connection: Answering,
+}
+
+impl Body for Noted {
+    type Data = <Content as Body>::Data;
+    type Error = <Content as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Some(stream) = &self.stream {
+            if frame.is_ready() {
+                // A stream asks for the next frame when the caller has room for it.
+                stream.pace().has_written();
+                stream.pace().stall();
+            } else {
+                stream.pace().has_flushed();
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,167 @@
+//! A caller's connection while HTTP/2 is spoken on it (RFC 9113).
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::spawn_local;
+
+use super::answering::answer;
+use super::deadlines::{self, Deadlines, Due};
+use super::pace::Pace;
+use super::strict::Strict;
+use super::{Callers, Line, Notice, Waiting};
+use crate::gateway::Entrance;
+use crate::listener::manners::HalfClose;
+
+/// Requests at once on one connection.
+const STREAMS: u32 = 100;
+/// Bytes of one request's body that a caller may send before they are asked for.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one answer that are held for a caller who does not take them.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Requests that a caller may cancel before they were looked at, and those that were wrong in
+/// themselves, before the connection is ended: nobody needs that many, and each costs something.
+const RESET_STREAMS: usize = 100;
+/// How often a caller is asked whether it is still there, and how long it has to say so.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
+/// How long a caller has to close a connection that it was told is at its end.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S: Line>(
+    waiting: Waiting<S>,
+    entrance: &Entrance,
+    callers: &Rc<Callers>,
+) {
+    let pace = Arc::new(Pace::default());
+    // Frames are the server side's own business, and it never stops reading them.
+    pace.switch();
+    pace.waits_to_read();
+    let mut deadlines = Deadlines::new(callers.config.deadlines, Some(waiting.since));
+    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
+    let line = Strict::new(
+        waiting.line,
+        waiting.ahead,
+        HalfClose::Abort,
+        Arc::clone(&pace),
+        waiting.seat,
+    );
+    let streams = Streams::new(callers.config.deadlines);
+    let (own, noted, begun) = (Rc::clone(callers), Arc::clone(&pace), streams.clone());
+    let service = service_fn(move |request| {
+        answer(
+            &own,
+            request,
+            way.clone(),
+            &busy,
+            &noted,
+            Some(&begun.begin()),
+        )
+    });
+    let head = u32::try_from(callers.config.head).unwrap_or(u32::MAX);
+    let mut connection = pin!(
+        Builder::new(streams)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_pending_accept_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(RESET_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(head)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .serve_connection(TokioIo::new(line), service)
+    );
+
+    let mut notice = Notice::new(&callers.ending);
+    let mut is_told = false;
+    let ended = poll_fn(|context| {
+        if notice.is_news(context) {
+            connection.as_mut().graceful_shutdown();
+            deadlines.expect_the_end(GOODBYE);
+            deadlines.end_within(callers.config.drain);
+            is_told = true;
+        }
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            match ready!(deadlines.poll(&pace, context)) {
+                Due::Idle if !is_told => {
+                    connection.as_mut().graceful_shutdown();
+                    deadlines.expect_the_end(GOODBYE);
+                    is_told = true;
+                }
+                Due::End => {
+                    callers.cut_one_off();
+                    return Poll::Ready(None);
+                }
+                _ => return Poll::Ready(None),
+            }
+        }
+    })
+    .await;
+    if let Some(Err(error)) = ended {
+        tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+    }
+}
+
+/// Runs the streams of one connection on its worker, each with a deadline of its own for a caller
+/// that does not take its answer.
+#[derive(Clone)]
+struct Streams {
+    config: deadlines::Config,
+    /// Where the stream stands that begins: the server side has a request answered and then asks
+    /// for that to be run.
+    next: Rc<Cell<Option<Arc<Pace>>>>,
+}
+
+impl Streams {
+    fn new(config: deadlines::Config) -> Self {
+        Self {
+            config,
+            next: Rc::default(),
+        }
+    }
+
+    fn begin(&self) -> Arc<Pace> {
+        let pace = Arc::new(Pace::default());
+        pace.waits_to_read();
+        self.next.set(Some(Arc::clone(&pace)));
+        pace
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let Some(pace) = self.next.take() else {
+            spawn_local(stream);
+            return;
+        };
+        let mut deadlines = Deadlines::new(self.config, None);
+        spawn_local(async move {
+            let mut stream = pin!(stream);
+            poll_fn(|context| {
+                if stream.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                // Given up, a stream is reset.
+                deadlines.poll(&pace, context).map(|_| ())
+            })
+            .await;
+        });
+    }
+}

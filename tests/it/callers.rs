@@ -1,0 +1,154 @@
+//! The connections of callers: how slow they may be, how they end, and how many there may be.
+
+use std::io::{Read, Write};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::caller::PATIENCE;
+use crate::support::{Caller, Folder, Proxy, Upstream, acme};
+
+mod leaving;
+mod room;
+
+const GET: &str = "GET /acme HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A proxy whose configuration begins with `top`, and whose listener has `listener`.
+fn proxy(upstream: &Upstream, top: &str, listener: &str) -> (Proxy, Folder) {
+    let folder = Folder::new();
+    let text = configuration(&folder, upstream, top, listener);
+    (Proxy::start(&folder, &text), folder)
+}
+
+fn configuration(folder: &Folder, upstream: &Upstream, top: &str, listener: &str) -> String {
+    let text = acme(folder, upstream.address, &upstream.ca_pem, "");
+    let address = "address = \"127.0.0.1:0\"\n";
+    format!(
+        "{top}\n{}",
+        text.replace(address, &format!("{address}{listener}\n"))
+    )
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_too_late_all_the_same() {
+    let (proxy, _folder) = proxy(&Upstream::saying(""), "timeouts.head = \"400ms\"", "");
+    let mut caller = Caller::connect(proxy.address);
+    let start = Instant::now();
+    for byte in GET.bytes().cycle() {
+        let mut stream = caller.stream();
+        if start.elapsed() > Duration::from_secs(5) || stream.write_all(&[byte]).is_err() {
+            break;
+        }
+        // Each byte comes well within the deadline, and the whole does not.
+        thread::park_timeout(Duration::from_millis(60));
+        stream.set_nonblocking(true).expect("a mode");
+        let has_answer = stream.peek(&mut [0]).is_ok();
+        stream.set_nonblocking(false).expect("a mode");
+        if has_answer {
+            break;
+        }
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    let answer = caller.read();
+    assert_eq!((answer.status, &*answer.code()), (408, "request-timeout"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(caller.is_closed());
+}
+
+#[test]
+fn the_head_of_a_later_request_has_its_own_time() {
+    let (proxy, _folder) = proxy(
+        &Upstream::saying("it"),
+        "timeouts.head = \"300ms\"\ntimeouts.keep-alive = \"20s\"",
+        "",
+    );
+    let mut caller = Caller::connect(proxy.address);
+    for _ in 0..3 {
+        // Longer than a head may take, and than a connection is kept ready: none of it counts.
+        thread::park_timeout(Duration::from_millis(400));
+        assert_eq!(caller.write(GET).read().text(), "it");
+    }
+    thread::park_timeout(Duration::from_millis(2300));
+    assert_eq!(
+        caller.write(&GET[..20]).write(&GET[20..]).read().text(),
+        "it"
+    );
+    caller.write("\r\nGET /acme HT");
+    assert_eq!(caller.read().status, 408);
+}
+
+#[test]
+fn a_connection_that_nothing_is_asked_on_is_closed_without_a_word() {
+    let (proxy, _folder) = proxy(
+        &Upstream::saying("it"),
+        "timeouts.keep-alive = \"2500ms\"",
+        "",
+    );
+    let start = Instant::now();
+    let mut unused = Caller::connect(proxy.address);
+    let mut used = Caller::connect(proxy.address);
+    used.write(GET).read();
+    thread::park_timeout(Duration::from_millis(1500));
+    used.write(GET).read();
+    assert!(unused.is_closed());
+    let first = start.elapsed();
+    assert!(used.is_closed());
+    let second = start.elapsed();
+    assert!(first >= Duration::from_millis(2400), "{first:?}");
+    assert!(first < Duration::from_millis(3500), "{first:?}");
+    assert!(second >= Duration::from_millis(3900), "{second:?}");
+    assert!(second < Duration::from_millis(5500), "{second:?}");
+}
+
+#[test]
+fn a_caller_that_takes_nothing_of_its_answer_is_cut_off() {
+    let (tell, ended) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let upstream = Upstream::with(move |conversation| {
+        conversation.read_request();
+        conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while conversation.write([b'x'; 65536]) {}
+        let _ = tell.lock().expect("nobody panics in here").send(());
+    });
+    let (proxy, _folder) = proxy(&upstream, "timeouts.send = \"400ms\"", "");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write(GET);
+    ended
+        .recv_timeout(PATIENCE)
+        .expect("the upstream is let go");
+    let read = caller.try_read();
+    assert!(read.is_err(), "a part was passed off as the whole");
+}
+
+#[test]
+fn a_caller_that_takes_its_answer_slowly_gets_all_of_it() {
+    const LENGTH: usize = 12_000_000;
+    let upstream = Upstream::with(|conversation| {
+        conversation.read_request();
+        conversation.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"
+        ));
+        conversation.write(vec![b'x'; LENGTH]);
+    });
+    let (proxy, _folder) = proxy(&upstream, "timeouts.send = \"700ms\"", "");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write(GET);
+    let (mut got, mut piece) = (0, vec![0; 1_500_000]);
+    while got < LENGTH {
+        thread::park_timeout(Duration::from_millis(200));
+        let read = caller.stream().read(&mut piece).expect("more of it");
+        assert!(read > 0, "it ended after {got}");
+        got += read;
+    }
+}

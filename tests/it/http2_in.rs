@@ -1,0 +1,353 @@
+//! Callers that speak HTTP/2, with prior knowledge.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Mutex, mpsc};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use self::frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, frame};
+use crate::support::caller::PATIENCE;
+use crate::support::{Caller, Folder, Proxy, Upstream, acme, get};
+
+mod floods;
+mod frames;
+mod meaning;
+
+/// A configuration whose listener speaks these protocols.
+fn configuration(folder: &Folder, upstream: &Upstream, protocols: &str, top: &str) -> String {
+    let text = acme(folder, upstream.address, &upstream.ca_pem, "");
+    let address = "address = \"127.0.0.1:0\"\n";
+    let text = text.replace(address, &format!("{address}protocols = [{protocols}]\n"));
+    format!("{top}\n{text}")
+}
+
+fn proxy(upstream: &Upstream, protocols: &str, top: &str) -> (Proxy, Folder) {
+    let folder = Folder::new();
+    let text = configuration(&folder, upstream, protocols, top);
+    (Proxy::start(&folder, &text), folder)
+}
+
+/// Runs a test's own side.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { timeout(PATIENCE, test).await.expect("in time") })
+}
+
+/// A connection to the proxy, and what tells when it ended.
+async fn connect<B>(
+    address: SocketAddr,
+) -> (SendRequest<B>, tokio::task::JoinHandle<hyper::Result<()>>)
+where
+    B: Body + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(65_536)
+        .initial_connection_window_size(1_000_000)
+        .handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    (sender, tokio::spawn(connection))
+}
+
+fn request<B>(path: &str, body: B) -> Request<B> {
+    Request::builder()
+        .uri(format!("http://localhost{path}"))
+        .body(body)
+        .expect("a request")
+}
+
+async fn text(answer: Response<Incoming>) -> String {
+    let body = answer.into_body().collect().await.expect("a whole body");
+    String::from_utf8(body.to_bytes().to_vec()).expect("text")
+}
+
+#[test]
+fn many_requests_go_side_by_side_over_one_connection() {
+    let upstream = Upstream::with(|conversation| {
+        while let Some(request) = conversation.read_request() {
+            let path = request.split(' ').nth(1).expect("a path").to_owned();
+            conversation.write(format!(
+                "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nContent-Length: {}\r\n\r\n{path}",
+                path.len()
+            ));
+        }
+    });
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+    run(async {
+        let (sender, _ended) = connect(proxy.address).await;
+        let asked = (0..300).map(|number| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move {
+                sender.ready().await.expect("a stream");
+                let path = format!("/acme/{number}");
+                let answer = sender.send_request(request(&path, Empty::<Bytes>::new()));
+                let answer = answer.await.expect("an answer");
+                assert_eq!(
+                    (answer.status().as_u16(), answer.version()),
+                    (200, Version::HTTP_2)
+                );
+                for name in ["connection", "keep-alive", "transfer-encoding"] {
+                    assert!(!answer.headers().contains_key(name), "{name}");
+                }
+                assert_eq!(text(answer).await, format!("/{number}"));
+            })
+        });
+        for task in asked.collect::<Vec<_>>() {
+            task.await.expect("no panic");
+        }
+    });
+    let first = &upstream.requests()[0];
+    assert!(first.contains("\r\nhost: upstream.example\r\n"), "{first}");
+    assert!(first.contains("\r\nvia: 2.0 countersign-"), "{first}");
+    assert!(first.contains("\r\nauthorization: Bearer "), "{first}");
+}
+
+#[test]
+fn bodies_stream_both_ways_and_trailers_of_requests_are_dropped() {
+    let length = 3_000_000;
+    let upstream = Upstream::with(move |conversation| {
+        while let Some(request) = conversation.read_request() {
+            assert!(!request.contains("x-trailer"), "trailers went on");
+            conversation.write(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
+                "y".repeat(length)
+            ));
+        }
+    });
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+    run(async {
+        let (mut sender, _ended) = connect(proxy.address).await;
+        let pieces = (0..100).map(|_| Frame::data(Bytes::from(vec![b'x'; 20_000])));
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-trailer", http::HeaderValue::from_static("1"));
+        let body = Pieces(pieces.chain([Frame::trailers(trailers)]).collect());
+        let mut asked = request("/acme/up", body);
+        *asked.method_mut() = http::Method::POST;
+        let answer = sender.send_request(asked).await.expect("an answer");
+        assert_eq!(text(answer).await.len(), length);
+    });
+    let request = upstream.request();
+    assert!(request.contains("\r\ntransfer-encoding: chunked\r\n"));
+    assert_eq!(request.matches('x').count() / 1_000_000, 2);
+}
+
+/// A body's frames, all there at once.
+struct Pieces(VecDeque<Frame<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+#[test]
+fn the_first_bytes_say_what_is_spoken_where_both_may_be() {
+    let upstream = Upstream::saying("it");
+    let (proxy, _folder) = proxy(
+        &upstream,
+        "\"http1\", \"http2\"",
+        "timeouts.head = \"400ms\"",
+    );
+    assert_eq!(get(proxy.address, "/acme").text(), "it");
+    let post = "POST /acme HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let mut slow = Caller::connect(proxy.address);
+    slow.write("P");
+    thread::park_timeout(Duration::from_millis(50));
+    assert_eq!(slow.write(&post[1..]).read().text(), "it");
+    assert_eq!(slow.write(post).read().text(), "it");
+    run(async {
+        let (mut sender, _ended) = connect(proxy.address).await;
+        for _ in 0..2 {
+            let answer = sender.send_request(request("/acme", Empty::<Bytes>::new()));
+            assert_eq!(text(answer.await.expect("an answer")).await, "it");
+        }
+    });
+    let mut undecided = Caller::connect(proxy.address);
+    undecided.write("PRI * HTTP/2.0\r\n");
+    assert!(undecided.is_closed());
+}
+
+#[test]
+fn http_2_is_not_spoken_where_nobody_asked_for_it() {
+    let upstream = Upstream::saying("it");
+    let (proxy, _folder) = proxy(&upstream, "\"http1\"", "");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    if let Ok(answer) = caller.try_read() {
+        assert_eq!(answer.status, 400);
+    }
+    // The upgrade that was once a way to it (RFC 7540 section 3.2) is no way.
+    let mut caller = Caller::connect(proxy.address);
+    caller.write(
+        "GET /acme HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+         Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    );
+    assert_eq!(caller.read().text(), "it");
+    assert!(upstream.requests().iter().all(|it| !it.contains("h2c")));
+}
+
+/// An upstream that reads a request and tells when its connection ended.
+fn silent(begins: &'static [u8]) -> (Upstream, mpsc::Receiver<Instant>) {
+    let (tell, ended) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let upstream = Upstream::with(move |conversation| {
+        conversation.read_request();
+        conversation.write(begins);
+        while conversation.read_exact(&mut [0]) {}
+        let _ = tell
+            .lock()
+            .expect("nobody panics in here")
+            .send(Instant::now());
+    });
+    (upstream, ended)
+}
+
+#[test]
+fn a_stream_that_is_reset_and_a_caller_that_goes_away_cancel_upstream() {
+    let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it";
+    for begins in [b"" as &[u8], begun] {
+        for whole_connection in [false, true] {
+            let (upstream, ended) = silent(begins);
+            let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+            let left = run(async {
+                let (mut sender, connection) = connect(proxy.address).await;
+                let mut asked =
+                    Box::pin(sender.send_request(request("/acme", Empty::<Bytes>::new())));
+                let answer = timeout(Duration::from_millis(300), &mut asked).await;
+                assert_eq!(answer.is_ok(), !begins.is_empty());
+                let left = Instant::now();
+                drop((answer, asked));
+                if whole_connection {
+                    connection.abort();
+                }
+                // The client's side says what was dropped.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                left
+            });
+            let took = ended.recv_timeout(PATIENCE).expect("cancelled") - left;
+            assert!(took < Duration::from_secs(1), "{took:?} {whole_connection}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_answer_is_not_taken_is_reset_and_the_others_go_on() {
+    let upstream = Upstream::with(|conversation| {
+        while let Some(request) = conversation.read_request() {
+            let length = if request.contains("/large") {
+                1_000_000
+            } else {
+                2
+            };
+            conversation.write(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            conversation.write(vec![b'x'; length]);
+        }
+    });
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "timeouts.send = \"400ms\"");
+    run(async {
+        let (mut sender, _ended) = connect(proxy.address).await;
+        let large = request("/acme/large", Empty::<Bytes>::new());
+        let large = sender.send_request(large).await.expect("an answer");
+        for _ in 0..12 {
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            let small = request("/acme/small", Empty::<Bytes>::new());
+            let small = sender.send_request(small).await.expect("an answer");
+            assert_eq!(text(small).await, "xx");
+        }
+        assert!(large.into_body().collect().await.is_err());
+    });
+}
+
+#[test]
+fn a_connection_that_nothing_is_asked_on_is_said_goodbye_to() {
+    let upstream = Upstream::saying("it");
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "timeouts.keep-alive = \"500ms\"");
+    run(async {
+        let (mut sender, ended) = connect(proxy.address).await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let answer = sender.send_request(request("/acme", Full::new(Bytes::new())));
+            assert_eq!(text(answer.await.expect("an answer")).await, "it");
+        }
+        ended.await.expect("no panic").expect("a proper end");
+    });
+}
+
+#[test]
+fn the_end_lets_streams_finish_and_takes_no_more() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::with(move |conversation| {
+        conversation.read_request();
+        conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst ");
+        let _ = wait.lock().expect("nobody panics in here").recv();
+        conversation.write("end");
+    });
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+    let mut stream = frames::connect(proxy.address);
+    let asked = frame(HEADERS, END_STREAM | END_HEADERS, 1, &frames::get());
+    stream.write_all(&asked).expect("it is taken");
+    let (mut go, mut proxy, mut draining) = (Some(go), Some(proxy), None);
+    let mut content = Vec::new();
+    while let Some((kind, flags, number, payload)) = frames::read(&mut stream) {
+        match (kind, number) {
+            (HEADERS, 1) => {
+                let proxy = proxy.take();
+                draining = Some(thread::spawn(move || drop(proxy)));
+            }
+            (GOAWAY, 0) => drop(go.take()),
+            (DATA, 1) => content.extend(payload),
+            // The proxy measures by this when everything sent before the end has arrived.
+            (PING, 0) if flags == 0 => {
+                let pong = frame(PING, 1, 0, &payload);
+                stream.write_all(&pong).expect("it is taken");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(String::from_utf8_lossy(&content), "first end");
+    draining.expect("it was answered").join().expect("no panic");
+}
+
+#[test]
+fn an_end_wakes_connections_that_were_never_used() {
+    let upstream = Upstream::saying("it");
+    let (proxy, _folder) = proxy(&upstream, "\"http1\", \"http2\"", "");
+    let _open: Vec<Caller> = (0..5).map(|_| Caller::connect(proxy.address)).collect();
+    get(proxy.address, "/acme");
+    let start = Instant::now();
+    drop(proxy);
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
