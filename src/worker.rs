@@ -29,7 +29,7 @@ use door::Door;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// How much longer than their own deadline connections are waited for, should one not keep it.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What a worker shares with the rest of the process.
 #[derive(Debug)]
@@ -110,7 +110,8 @@ async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
         .await
         .is_err()
     {
-        tracing::warn!("connections did not end, and are dropped");
+        // Those that have left HTTP know of no end but their own.
+        tracing::warn!(after = ?drain, "requests under way were cut off");
     }
     sweeping.abort();
 }
