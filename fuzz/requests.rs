@@ -240,10 +240,11 @@ fn check(wire: &[u8], has_callers_credential: bool) {
             "content-length" => framings.push(format!("length {value}")),
             "transfer-encoding" => framings.push(value.to_owned()),
             "authorization" => credentials.push(value.to_owned()),
+            // Said anew for this connection, where the caller takes trailers (RFC 9110 section 10.1.4).
+            "te" => assert_eq!(value, "trailers", "{text:?}"),
             "host" => hosts.push(value.to_owned()),
             "connection"
             | "keep-alive"
-            | "te"
             | "trailer"
             | "upgrade"
             | "http2-settings"

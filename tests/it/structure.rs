@@ -393,7 +393,7 @@ fn tests() -> BTreeSet<String> {
                 .with_extension("");
             let module = module.to_string_lossy().replace('/', "::");
             // Tests at the end of a file are in a module of their own.
-            let inline = if text.contains("mod tests {") {
+            let inline = if text.lines().any(|it| it == "mod tests {") {
                 "::tests"
             } else {
                 ""
