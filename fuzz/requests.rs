@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use countersign::caller::strict::{Strict, Switched};
 use countersign::normalize::{self, normalize};
-use countersign::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath, prepare};
+use countersign::outgoing::{self, ClientAuthorization, Place, Pseudonym, RefusedPath, prepare};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Empty;
@@ -104,7 +104,7 @@ fn config(client_authorization: ClientAuthorization) -> outgoing::Config {
             HeaderName::from_static("x-set"),
             HeaderValue::from_static("by us"),
         )],
-        placement: Some(AUTHORIZATION),
+        placement: Some(Place::Header(AUTHORIZATION)),
         client_authorization,
         upgrades: Vec::new(),
         pseudonym: Pseudonym::draw(),
@@ -156,7 +156,10 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
                     let theirs = outgoing.has_callers_credential();
                     let authorized = match theirs {
                         true => outgoing.as_it_is(),
-                        false => outgoing.authorize(&AUTHORIZATION, HeaderValue::from_static(OURS)),
+                        false => outgoing.authorize(
+                            &Place::Header(AUTHORIZATION),
+                            HeaderValue::from_static(OURS),
+                        ),
                     };
                     let wire = sent(authorized.into_request()).await;
                     wires.borrow_mut().push((wire, theirs));

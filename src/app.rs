@@ -1,7 +1,6 @@
 //! Builds what serves from a configuration, starts it, changes it while it runs, and ends it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -16,7 +15,7 @@ use crate::credential::call::Tools;
 use crate::credential::{self, Credential};
 use crate::dial::resolver;
 use crate::limits::Limits;
-use crate::listener::{self, BindError};
+use crate::listener::{self, Address, BindError};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, Route, Target};
 use crate::router::Table;
@@ -63,6 +62,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Which go where.
     pub routes: Table<Route>,
+    /// Which requests for a whole URL go where.
+    pub forwards: Table<Route>,
 }
 
 /// Why nothing could be started.
@@ -98,9 +99,9 @@ pub struct Running {
 impl Running {
     /// The listeners' names and the addresses they are bound to.
     #[must_use]
-    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+    pub fn listeners(&self) -> Vec<(String, Address)> {
         let plan = self.plan();
-        let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound);
+        let named = |it: &crate::plan::Listener| (it.config.name.clone(), it.bound.clone());
         plan.listeners.iter().map(named).collect()
     }
 
@@ -137,6 +138,14 @@ impl Running {
     /// Stops accepting, finishes what is under way within the configured time, and returns when
     /// every thread has ended.
     pub fn drain(mut self) {
+        for file in self
+            .plan()
+            .listeners
+            .iter()
+            .filter_map(|it| it.file.as_ref())
+        {
+            file.remove();
+        }
         self.shutdown.begin();
         for worker in self.workers.drain(..) {
             let _ = worker.join();

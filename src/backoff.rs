@@ -2,24 +2,43 @@
 
 use std::time::Duration;
 
-/// The first wait.
+/// The first wait, if nothing else is said.
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Waits that double, each shortened by up to a half: whoever failed together shall not come back
 /// together. In the first minute this makes at most nine tries, later at most four.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(FIRST, LONGEST)
+    }
+}
+
 impl Backoff {
+    /// With another first and another longest wait.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
+    }
+
     /// The wait after one more failure.
     pub fn fail(&mut self) -> Duration {
-        let doubled = FIRST
+        let doubled = self
+            .first
             .saturating_mul(1 << self.failures.min(10))
-            .min(LONGEST);
+            .min(self.longest);
         self.failures = self.failures.saturating_add(1);
         doubled.mul_f64(between(0.5, 1.0))
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -82,9 +82,9 @@ struct State {
 }
 
 impl Progress {
-    fn begin() -> Self {
+    fn begin(now: Instant) -> Self {
         Self(Rc::new(Cell::new(State {
-            last: Instant::now(),
+            last: now,
             fault: None,
         })))
     }
@@ -109,12 +109,12 @@ impl Progress {
 }
 
 impl RequestBody {
-    /// Wraps what a connection delivers.
+    /// Wraps what a connection delivers, at the time `now`.
     ///
     /// # Errors
     ///
     /// [`Fault::TooLarge`] if it is declared to be larger than the limit.
-    pub fn new(incoming: Incoming, config: Config) -> Result<Self, Fault> {
+    pub fn new(incoming: Incoming, config: Config, now: Instant) -> Result<Self, Fault> {
         if let Some(limit) = config.limit
             && incoming.size_hint().lower() > limit
         {
@@ -125,16 +125,16 @@ impl RequestBody {
         } else {
             Sent::Incoming(incoming, None)
         };
-        Ok(Self::of(content, config))
+        Ok(Self::of(content, config, now))
     }
 
-    fn of(content: Sent, config: Config) -> Self {
+    fn of(content: Sent, config: Config, now: Instant) -> Self {
         Self {
             content,
             config,
             sent: 0,
             idle: None,
-            progress: Progress::begin(),
+            progress: Progress::begin(now),
         }
     }
 
@@ -173,7 +173,8 @@ impl RequestBody {
                 next: 0,
             },
         };
-        Some(Self::of(content, self.config))
+        // Its time begins when it is sent: with `restart`.
+        Some(Self::of(content, self.config, self.progress.last()))
     }
 
     /// Whether a copy has all of the content.
@@ -336,6 +337,9 @@ pub enum AnswerFault {
     /// The upstream went silent.
     #[error("no byte of the answer came for {0:?}")]
     TooSlow(Duration),
+    /// The whole exchange took too long.
+    #[error("the answer was not whole in all the time that the request had")]
+    OverTime,
 }
 
 /// What holds the upstream's connection while the body of an answer is read from it.
@@ -350,6 +354,8 @@ pub struct ResponseBody<L> {
     content: Content<L>,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The end of all its time, if it has one.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -359,8 +365,12 @@ enum Content<L> {
         incoming: Incoming,
         lease: Option<L>,
         kept_back: Rc<[HeaderName]>,
+        hidden: Option<(HeaderValue, Hide)>,
     },
 }
+
+/// Takes something out of headers; whether it was there.
+type Hide = fn(&mut HeaderMap, &HeaderValue) -> bool;
 
 impl<L: Lease> ResponseBody<L> {
     /// A body of ours.
@@ -370,6 +380,7 @@ impl<L: Lease> ResponseBody<L> {
             content: Content::Own(Some(bytes)),
             idle: Duration::ZERO,
             timer: None,
+            end: None,
         }
     }
 
@@ -393,10 +404,28 @@ impl<L: Lease> ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
+                hidden: None,
             },
             idle,
             timer: None,
+            end: None,
         }
+    }
+
+    /// Has something taken out of the upstream's trailers as well.
+    pub fn hide(&mut self, what: &HeaderValue, hide: Hide) {
+        if let Content::Upstream { hidden, lease, .. } = &mut self.content
+            && lease.is_some()
+        {
+            *hidden = Some((what.clone(), hide));
+        }
+    }
+
+    /// The same, broken off at a certain time however much of it there is.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        self.end = Some(Box::pin(tokio::time::sleep_until(end)));
+        self
     }
 }
 
@@ -412,8 +441,9 @@ impl<L: Lease> Body for ResponseBody<L> {
             content,
             idle,
             timer,
+            end,
         } = &mut *self;
-        let (incoming, lease, kept_back) = match content {
+        let (incoming, lease, kept_back, hidden) = match content {
             Content::Own(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))));
@@ -422,8 +452,14 @@ impl<L: Lease> Body for ResponseBody<L> {
                 incoming,
                 lease,
                 kept_back,
-            } => (incoming, lease, kept_back),
+                hidden,
+            } => (incoming, lease, kept_back, hidden),
         };
+        if let Some(end) = end
+            && end.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(AnswerFault::OverTime)));
+        }
         let mut frame = match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
@@ -447,6 +483,9 @@ impl<L: Lease> Body for ResponseBody<L> {
                     || *name == header::CONTENT_LENGTH
                     || kept_back.contains(name)
             });
+            if let Some((what, hide)) = hidden {
+                hide(trailers, what);
+            }
         }
         if at_end && let Some(lease) = lease.take() {
             lease.release();

@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::gateway::{Entrance, Gateway};
-use crate::metrics;
+use crate::listener::door::Complaints;
+use crate::listener::stream::Socket;
 use crate::shutdown::Busy;
+use crate::{listener, metrics};
 
 pub mod strict;
 
@@ -68,6 +70,20 @@ impl Callers {
         self.gateway.counts()
     }
 
+    /// Serves what has been accepted, if it is let in.
+    pub async fn receive(
+        self: Rc<Self>,
+        listener: listener::Id,
+        socket: Socket,
+        complaints: Rc<Complaints>,
+        busy: Busy,
+    ) {
+        match self.gateway.open(listener, socket).await {
+            Ok((stream, entrance)) => converse(stream, entrance, self, busy).await,
+            Err(turned) => complaints.note(&turned),
+        }
+    }
+
     /// Announces the end: every connection closes once it has answered what it is at, and after
     /// [`Config::drain`] in any case.
     pub fn end(&self) {
@@ -117,10 +133,10 @@ pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>,
     let gateway = Rc::clone(&callers.gateway);
     let busy = Rc::new(busy);
     let switched = Switched::default();
-    let noted = switched.clone();
+    let (noted, peer) = (switched.clone(), entrance.peer);
     let service = service_fn(move |request| {
         let (gateway, busy) = (Rc::clone(&gateway), Rc::clone(&busy));
-        let switched = noted.clone();
+        let (switched, entrance) = (noted.clone(), entrance.clone());
         async move {
             let answer = gateway.handle(request, entrance, &busy).await;
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -153,6 +169,6 @@ pub async fn converse(line: impl Line, entrance: Entrance, callers: Rc<Callers>,
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+        tracing::debug!(%peer, %error, "a caller's connection ended early");
     }
 }

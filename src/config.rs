@@ -19,6 +19,7 @@ mod admin;
 mod confine;
 mod connections;
 pub mod credentials;
+mod forwards;
 mod headers;
 pub mod keys;
 mod kind;
@@ -149,7 +150,7 @@ fn read_root(
         context: &context,
     };
     let mut credentials = kinds.read(reader);
-    let mut listeners = listeners::read(reader);
+    let mut listeners = listeners::read(reader, &context);
     let (targets, variants) = targets::read(reader, kinds, &credentials, &listeners);
     credentials::note_unused(&credentials, &targets, problems);
     credentials.extend(variants);
@@ -177,6 +178,7 @@ fn read_root(
     };
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
+    let forwards = forwards::table(&targets, &listeners, problems)?;
     let shown = show::show(&listeners, &credentials, &targets);
     let guides = credentials
         .iter()
@@ -214,6 +216,7 @@ fn read_root(
             .filter_map(|target| target.target)
             .collect(),
         routes,
+        forwards,
     };
     Some((config, shown, guides))
 }

@@ -212,7 +212,7 @@ pub enum MintError {
     #[error("the key does not sign")]
     Sign(#[source] jws::SignError),
     /// What came out cannot stand in a header.
-    #[error("the token has characters that no header can carry")]
+    #[error("the token is too long, or has characters that its place on a request cannot carry")]
     NotAHeader,
     /// A secret that is not there yet: its command has not run.
     #[error("{0} gives nothing")]
@@ -367,7 +367,7 @@ impl Credential {
             return Ok(outgoing.as_it_is());
         }
         let value = self.current(view, patience).await?;
-        Ok(outgoing.authorize(&self.config.placement.header, value))
+        Ok(outgoing.authorize(&self.config.placement.place, value))
     }
 
     /// After a 401: has the token that was refused forgotten and renewed, once for everybody, and
@@ -379,22 +379,22 @@ impl Credential {
         view: &RefCell<View>,
         patience: Duration,
     ) -> Option<(Authorized<B>, Trial)> {
-        let header = &self.config.placement.header;
+        let place = &self.config.placement.place;
         if self.config.each_request {
             let source = self.self_signed()?;
             let is_next = source.keys.other(self.clock.now())?;
             let signed = source.sign_with(is_next, self.clock.now(), 0, &[]).ok()?;
             let value = self.config.placement.value(&signed.token).ok()?;
-            return Some((copy.authorize(header, value), Trial::Signed { is_next }));
+            return Some((copy.authorize(place, value), Trial::Signed { is_next }));
         }
-        let refused = copy.credential(header)?;
+        let refused = copy.credential()?;
         match self.cell.refuse(refused, self.clock.now()) {
             Refused::Forgotten | Refused::Replaced => {}
             Refused::TooSoon if self.give_up_trial(refused) => {}
             Refused::TooSoon => return None,
         }
         let value = self.current(view, patience).await.ok()?;
-        Some((copy.authorize(header, value.clone()), Trial::Renewed(value)))
+        Some((copy.authorize(place, value.clone()), Trial::Renewed(value)))
     }
 
     /// What the target said to a request that was sent again: it decides about a key on trial.

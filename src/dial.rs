@@ -260,6 +260,16 @@ pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStre
 }
 
 impl Endpoint {
+    /// The port that is really connected to.
+    #[must_use]
+    pub fn next_port(&self) -> u16 {
+        match (&self.via, self.connect) {
+            (Some(via), _) => via.port,
+            (None, Some(address)) => address.port(),
+            (None, None) => self.port,
+        }
+    }
+
     /// The host that is really connected to: the proxy's, if there is one on the way.
     fn next_host(&self) -> &str {
         self.via.as_ref().map_or(&self.host, |via| &via.host)
@@ -276,12 +286,10 @@ impl Endpoint {
 }
 
 async fn addresses(endpoint: &Endpoint, resolver: &Resolver) -> Result<Vec<SocketAddr>, DialError> {
-    let port = match (&endpoint.via, endpoint.connect) {
-        (Some(via), _) => via.port,
-        (None, Some(address)) => return Ok(vec![address]),
-        (None, None) => endpoint.port,
-    };
-    let host = endpoint.next_host();
+    if let (None, Some(address)) = (&endpoint.via, endpoint.connect) {
+        return Ok(vec![address]);
+    }
+    let (host, port) = (endpoint.next_host(), endpoint.next_port());
     if let Some(address) = crate::host::literal(host) {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

@@ -1,52 +1,49 @@
 //! The life of a request, on one worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::clock::Clock;
 use crate::credential::cell::View;
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
-use crate::normalize::normalize;
+use crate::listener::admit_caller;
+use crate::listener::door::{self, Turned};
+use crate::listener::stream::{Socket, Stream};
+use crate::normalize::{Normalized, normalize};
 use crate::outgoing::prepare;
 use crate::plan::{Plan, Route, Target};
-use crate::respond::{self, Refused};
+use crate::respond::Refused;
 use crate::shutdown::Busy;
 use crate::unwind::caught;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::{Sent, Upstream};
 use crate::{listener, metrics};
 
+mod choose;
+mod exchange;
 mod passage;
 mod tunnel;
 mod upgrade;
 
+use exchange::Exchange;
 use passage::{Carried, Note, Passage, Place};
+
+pub use crate::listener::Entrance;
 
 /// What is answered, counted until its last byte.
 pub type Answer = Response<Carried<ResponseBody<Lease>>>;
 
 /// What is answered, as it came.
 type Passed = Response<ResponseBody<Lease>>;
-
-/// Where a connection came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Entrance {
-    /// The listener.
-    pub listener: listener::Id,
-    /// The address on our side.
-    pub local: IpAddr,
-    /// The caller's address.
-    pub peer: IpAddr,
-}
 
 /// Serves the requests of one worker.
 #[derive(Debug)]
@@ -109,7 +106,7 @@ impl Snapshot {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
             let kept_back = target.respond.kept_back().into();
-            Upstream::new(pools.collect(), target.timeouts, kept_back)
+            Upstream::new(pools.collect(), target.spread, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan
@@ -182,6 +179,22 @@ impl Gateway {
         });
     }
 
+    /// Lets a connection in, by the plan that is in force now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it was closed.
+    pub async fn open(
+        &self,
+        listener: listener::Id,
+        socket: Socket,
+    ) -> Result<(Stream, Entrance), Turned> {
+        let Some((snapshot, place)) = self.snapshot(listener) else {
+            return Err(Turned::Gone(ErrorKind::ConnectionAborted.into()));
+        };
+        door::open(&snapshot.plan.listeners[place].config, listener, socket).await
+    }
+
     /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
     pub async fn handle(
         &self,
@@ -196,14 +209,7 @@ impl Gateway {
         let is_logged = snapshot.plan.log_requests;
         let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
         let mut passage = Passage::begin(&snapshot.nowhere, note);
-        let served = self.serve(
-            &snapshot,
-            request,
-            place,
-            entrance.local,
-            busy,
-            &mut passage,
-        );
+        let served = self.serve(&snapshot, request, place, &entrance, busy, &mut passage);
         match caught(served).await {
             Some(Ok(answer)) => passage.answer(answer),
             Some(Err(refused)) => self.refuse(refused, passage),
@@ -224,16 +230,16 @@ impl Gateway {
         snapshot: &Snapshot,
         mut request: Request<Incoming>,
         listener: usize,
-        local: IpAddr,
+        entrance: &Entrance,
         busy: &Busy,
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
-        let (route, request) = choose(snapshot, request, listener, local)?;
+        let started = passage.started();
+        let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, passage).await?;
-        let target = &snapshot.plan.targets[route.target];
-        Ok(finish(sent, caller, target, busy, passage))
+        Ok(finish(sent, caller, route, busy, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -256,21 +262,23 @@ impl Gateway {
     }
 }
 
-type Chosen<'a> = (&'a Route, crate::normalize::Normalized<RequestBody>);
+type Chosen<'a> = (&'a Route, Normalized<RequestBody>);
 
 /// listener → normalize → route
-fn choose(
-    snapshot: &Snapshot,
+fn choose<'a>(
+    snapshot: &'a Snapshot,
     request: Request<Incoming>,
     listener: usize,
-    local: IpAddr,
-) -> Result<Chosen<'_>, Refused> {
+    entrance: &Entrance,
+    started: Instant,
+) -> Result<Chosen<'a>, Refused> {
     let plan = &snapshot.plan;
     let (parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, plan.body)?;
-    let request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
-    plan.listeners[listener].config.admit(&request, local)?;
-    let route = plan.routes.select(listener, &request)?;
+    let body = RequestBody::new(incoming, plan.body, started)?;
+    let mut request = normalize(Request::from_parts(parts, body), &plan.normalize)?;
+    let route = choose::route(plan, &request, listener, entrance)?;
+    admit_caller(&route.callers, entrance)?;
+    plan.listeners[listener].config.take_own(&mut request);
     Ok((route, request))
 }
 
@@ -278,24 +286,26 @@ fn choose(
 async fn forward(
     snapshot: &Snapshot,
     route: &Route,
-    request: crate::normalize::Normalized<RequestBody>,
+    request: Normalized<RequestBody>,
     passage: &mut Passage,
 ) -> Result<Sent, Refused> {
     let target = &snapshot.plan.targets[route.target];
-    let method = request.method().clone();
+    let deadlines = route.patience.timeouts.begin();
+    let exchange = Exchange::begin(target, route, &request);
     let outgoing = prepare(request, &route.outgoing)?;
     let upstream = &snapshot.upstreams[route.target];
     let Some(index) = route.credential else {
-        let sent = upstream.send(outgoing.as_it_is()).await?;
-        return Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)));
+        let sent = upstream.send(outgoing.as_it_is(), &deadlines).await?;
+        return Ok(exchange.finish(sent, None, passage.counts()));
     };
     let (credential, view) = (&snapshot.plan.credentials[index], &snapshot.views[index]);
-    let patience = target.credential_timeout;
-    let is_ours = !outgoing.has_callers_credential();
+    let patience = deadlines.within(route.patience.credential);
     let authorized = credential.place(outgoing, view, patience).await?;
     passage.wears(credential);
-    let mut sent = upstream.send(authorized).await?;
-    if is_ours
+    // None if it is the caller's own.
+    let mut ours = authorized.credential().cloned();
+    let mut sent = upstream.send(authorized, &deadlines).await?;
+    if ours.is_some()
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
         // The rest of the body, if the answer came before it.
@@ -304,27 +314,28 @@ async fn forward(
     {
         passage.counts().replayed.up();
         passage.wears(credential);
-        sent = upstream.send(again).await?;
+        ours = again.credential().cloned();
+        sent = upstream.send(again, &deadlines).await?;
         credential.hear(&trial, sent.answer.status());
     }
-    if is_ours && sent.answer.status() == StatusCode::UNAUTHORIZED {
+    if ours.is_some() && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
-    Ok(sent.map(|answer| respond::pass(answer, &method, &target.respond)))
+    Ok(exchange.finish(sent, ours.as_ref(), passage.counts()))
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.
 fn finish(
     sent: Sent,
     caller: OnUpgrade,
-    target: &Target,
+    route: &Route,
     busy: &Busy,
     passage: &mut Passage,
 ) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
-            let idle = target.timeouts.stream;
+            let idle = route.patience.timeouts.stream;
             let held = (busy.clone(), passage.leave());
             upgrade::switch(sent.answer, caller, protocol, idle, held)
         }

@@ -1,27 +1,70 @@
 //! Where requests come in: sockets, and who is let in at all.
+//!
+//! [`bind`](bind::bind) makes a listener's sockets, [`open`](door::open) lets a connection in, and
+//! [`Config::admit`] a request.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use tokio::net::TcpSocket;
+use crate::host::Pattern;
 
-use crate::host::{self, Pattern};
-use crate::normalize::Normalized;
+pub mod address;
+pub mod admission;
+pub mod bind;
+pub mod door;
+pub mod inherited;
+pub mod network;
+pub mod proxy_protocol;
+pub mod stream;
+pub mod tls;
+mod unix;
 
-/// How many connections may wait to be accepted, for each worker.
-const BACKLOG: u32 = 1024;
+pub use address::{Address, Peer};
+pub use admission::{Denied, admit_caller, is_same_site};
+pub use bind::{BindError, Bound, bind};
+pub use door::Entrance;
 
-/// A listener.
+use admission::{RequiredHeader, RequiredValue};
+use network::Network;
+use tls::Terminator;
+
+/// The mode of a socket's file, if none is given: for the user of this process alone.
+pub const MODE: u32 = 0o600;
+
+/// A listener. Two are equal if they let in the same callers in the same way; what their files say at
+/// the moment is no part of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The operator's name for it.
     pub name: String,
-    /// The address; port 0 for any that is free.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
     /// The names that a `Host` may have.
     pub hosts: Vec<Pattern>,
+    /// Whether a request for a whole URL goes to the target that has its host.
+    pub forward: bool,
+    /// The mode of a Unix socket's file.
+    pub mode: u32,
+    /// The users whose processes may connect to a Unix socket; whoever the mode lets, if `None`.
+    pub peer_uids: Option<Vec<u32>>,
+    /// The addresses that callers may have; any if `None`.
+    pub allow: Option<Vec<Network>>,
+    /// Who says in front of each connection whose it is.
+    pub senders: Option<Senders>,
+    /// TLS, if it is spoken here.
+    pub tls: Option<Arc<Terminator>>,
+    /// The headers that every request must have.
+    pub require: Vec<Arc<RequiredHeader>>,
+}
+
+/// Who may send PROXY headers, and must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    /// Those with one of these addresses.
+    pub networks: Vec<Network>,
+    /// Processes on this machine, by way of a Unix socket.
+    pub processes: bool,
 }
 
 /// Tells listeners apart from one plan to the next. None is ever given twice.
@@ -37,27 +80,6 @@ impl Id {
     }
 }
 
-/// Why a caller is not let in. The texts are for the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The `Host` is not served here: a browser that was made to take this proxy for somebody
-    /// else's server (DNS rebinding) says the attacker's name here.
-    #[error(
-        "`{host}` is not a name of this proxy; if it should be, list it in listeners.{listener}.hosts"
-    )]
-    Host {
-        /// The name in `Host`.
-        host: String,
-        /// The listener's name.
-        listener: String,
-    },
-    /// A browser sends this for another site's page.
-    #[error("a browser sent this for another site's page")]
-    CrossSite,
-}
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
 impl Config {
     /// Whether both let in the same callers in the same way, whatever they are called.
     #[must_use]
@@ -69,194 +91,109 @@ impl Config {
         *self == renamed
     }
 
-    /// Whether a request may come in here.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied`] with the reason.
-    pub fn admit<B>(&self, request: &Normalized<B>, local: IpAddr) -> Result<(), Denied> {
-        self.admit_host(request.host(), local)?;
-        if is_same_site(request.headers()) {
-            Ok(())
-        } else {
-            Err(Denied::CrossSite)
+    /// A listener that lets in whoever can connect, and serves no name yet.
+    #[must_use]
+    pub fn at(name: &str, address: Address) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            hosts: Vec::new(),
+            forward: false,
+            mode: MODE,
+            peer_uids: None,
+            allow: None,
+            senders: None,
+            tls: None,
+            require: Vec::new(),
         }
     }
 
-    /// A name must be on the list. An address literal must be the one the connection came in on:
-    /// rebinding needs a name. HTTP/1.0 without `Host` comes from no browser.
-    fn admit_host(&self, name: Option<&str>, local: IpAddr) -> Result<(), Denied> {
-        let Some(name) = name else { return Ok(()) };
-        let is_known = self.hosts.iter().any(|pattern| pattern.matches(name))
-            || host::literal(name)
-                .is_some_and(|literal| literal.to_canonical() == local.to_canonical());
-        if is_known {
-            return Ok(());
-        }
-        Err(Denied::Host {
-            host: name.to_owned(),
-            listener: self.name.clone(),
-        })
-    }
-}
-
-/// Whether this is anything but what a browser sends on behalf of another site's page. Both headers
-/// are forbidden to scripts (Fetch section 2.2.2), so that a page cannot lie in them.
-#[must_use]
-pub fn is_same_site(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let host = headers.get(header::HOST);
-    sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
-        && origins.all(|origin| is_same_origin(origin, host))
-}
-
-fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let origin = origin.as_bytes();
-    let authority = origin
-        .strip_prefix(b"http://")
-        .or_else(|| origin.strip_prefix(b"https://"));
-    match (authority, host) {
-        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host.as_bytes()),
-        _ => false,
-    }
-}
-
-/// A bound address, with a listening socket for each worker.
-#[derive(Debug)]
-pub struct Bound {
-    /// The address, with the port that was chosen.
-    pub address: SocketAddr,
-    /// One socket a worker; the kernel spreads connections over them.
-    pub sockets: Vec<TcpListener>,
-}
-
-/// An address could not be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}{}", hint(.source))]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => ", where another process listens already",
-        io::ErrorKind::PermissionDenied => {
-            ", which needs the right to bind ports below 1024 (CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::AddrNotAvailable => ", which is no address of this machine",
-        _ => "",
-    }
-}
-
-/// Binds an address for so many workers.
-///
-/// # Errors
-///
-/// [`BindError`] with the address.
-pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
-    let failed = |source| BindError { address, source };
-    let address = probe(address).map_err(failed)?;
-    let sockets = (0..workers)
-        .map(|_| listen(address))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(failed)?;
-    Ok(Bound { address, sockets })
-}
-
-/// Binds once without sharing the port. A second process that shared it would silently be given
-/// half of the connections, instead of hearing that the address is in use.
-fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = socket_for(address)?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.local_addr()
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket_for(address)?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
-}
-
-fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
-    match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::normalize::{self, normalize};
-    use http::Request;
-
-    fn verdict(host: &str, headers: &[(&str, &str)]) -> Result<(), Denied> {
-        let mut builder = Request::builder().uri("/").header("host", host);
-        for (name, value) in headers {
-            builder = builder.header(*name, *value);
-        }
-        let request = builder.body(()).expect("a request");
-        let request = normalize(request, &normalize::Config { target: 100 }).expect("one meaning");
-        let listener = Config {
-            name: "local".into(),
-            address: ([127, 0, 0, 1], 0).into(),
-            hosts: vec![Pattern::parse("localhost").expect("a pattern")],
-        };
-        listener.admit(&request, [127, 0, 0, 1].into())
-    }
-
-    #[test]
-    fn only_names_of_this_proxy_are_served() {
-        assert_eq!(verdict("LocalHost:8080", &[]), Ok(()));
-        assert_eq!(verdict("127.0.0.1:8080", &[]), Ok(()));
-        for other in [
-            "evil.example",
-            "127.0.0.2",
-            "[::1]",
-            "localhost.evil.example",
-        ] {
-            assert!(
-                matches!(verdict(other, &[]), Err(Denied::Host { .. })),
-                "{other}"
-            );
+    /// How its URLs begin.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
         }
     }
 
-    #[test]
-    fn a_browser_may_only_ask_for_this_proxys_own_pages() {
-        let own = ("origin", "http://localhost:8080");
-        assert_eq!(
-            verdict("localhost:8080", &[own, ("sec-fetch-site", "same-origin")]),
-            Ok(())
-        );
-        assert_eq!(
-            verdict("localhost:8080", &[("sec-fetch-site", "none")]),
-            Ok(())
-        );
-        assert_eq!(
-            verdict("localhost:8080", &[own, ("origin", "https://evil.example")]),
-            Err(Denied::CrossSite)
-        );
-        for foreign in [
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
-            ("origin", "http://localhost:3000"),
-            ("origin", "https://evil.example"),
-            ("origin", "null"),
-        ] {
-            assert_eq!(
-                verdict("localhost:8080", &[foreign]),
-                Err(Denied::CrossSite),
-                "{foreign:?}"
-            );
+    /// Whether more is asked of callers than that they can connect: an address, a certificate or a
+    /// secret.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        let shows_secret = |it: &Arc<RequiredHeader>| matches!(it.value, RequiredValue::Secret(_));
+        self.allow.is_some()
+            || self
+                .tls
+                .as_ref()
+                .is_some_and(|it| it.requires_certificates())
+            || self.require.iter().any(shows_secret)
+    }
+}
+
+/// How often files are looked at. A tool that renews a certificate keeps the old one good for days;
+/// an operator who has just written a file looks at the log.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What is read again when its file changes.
+trait Reread: Send + Sync {
+    fn reread(&self) -> Result<bool, String>;
+}
+
+impl Reread for Terminator {
+    fn reread(&self) -> Result<bool, String> {
+        self.refresh()
+    }
+}
+
+impl Reread for RequiredHeader {
+    fn reread(&self) -> Result<bool, String> {
+        match &self.value {
+            RequiredValue::Secret(material) => material.refresh(),
+            RequiredValue::Any | RequiredValue::Literal(_) => Ok(false),
+        }
+    }
+}
+
+/// Reads certificates, keys and secrets of a listener again whose files have changed, for as long as
+/// anybody uses them. What cannot be read leaves what was there before in use. Returns at once if
+/// there is nothing to watch.
+pub async fn watch(config: Config) {
+    let name = config.name.clone();
+    let tls = config.tls.iter();
+    let tls = tls.map(|it| Arc::downgrade(&(Arc::clone(it) as Arc<dyn Reread>)));
+    let headers = config.require.iter();
+    let headers = headers.map(|it| Arc::downgrade(&(Arc::clone(it) as Arc<dyn Reread>)));
+    let mut watched: Vec<(Weak<dyn Reread>, Option<String>)> =
+        tls.chain(headers).map(|it| (it, None)).collect();
+    // It would keep in use what is watched.
+    drop(config);
+    while !watched.is_empty() {
+        tokio::time::sleep(LOOK).await;
+        watched.retain(|(it, _)| it.strong_count() > 0);
+        for (it, reported) in &mut watched {
+            let Some(it) = it.upgrade() else { continue };
+            let outcome = tokio::task::spawn_blocking(move || it.reread()).await;
+            let fault = match outcome {
+                Ok(Ok(is_new)) => {
+                    if is_new {
+                        tracing::info!("listener `{name}` has a new certificate or secret");
+                    }
+                    None
+                }
+                Ok(Err(reason)) => Some(reason),
+                // It panicked, which has been said.
+                Err(_) => continue,
+            };
+            if let Some(reason) = &fault
+                && *reported != fault
+            {
+                tracing::error!(
+                    reason,
+                    "cannot read what has changed for listener `{name}`; what was there before stays in use"
+                );
+            }
+            *reported = fault;
         }
     }
 }

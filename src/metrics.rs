@@ -118,6 +118,8 @@ pub struct Target {
     pub retried: Count,
     /// Requests sent again with a renewed token after a 401.
     pub replayed: Count,
+    /// Answers that repeated our token in a header.
+    pub echoes: Count,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -155,6 +157,7 @@ impl Target {
             (&self.failed, &other.failed),
             (&self.retried, &other.retried),
             (&self.replayed, &other.replayed),
+            (&self.echoes, &other.echoes),
         ];
         let outcomes = self.outcomes.iter().zip(&other.outcomes);
         let steps = self.took.steps.iter().zip(&other.took.steps);

@@ -4,7 +4,7 @@
 //! two ways is refused here, before anything is decided about the request; what passes is routed
 //! and forwarded by the same bytes. Only [`normalize`] makes a [`Normalized`].
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 
@@ -42,6 +42,22 @@ impl<B> Normalized<B> {
         value.to_str().ok()?.get(..length)
     }
 
+    /// The port in `Host`, digit for digit; empty without one.
+    #[must_use]
+    pub fn port(&self) -> &str {
+        let value = self.parts.headers.get(header::HOST);
+        let text = value.and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let rest = text.get(self.host_name.unwrap_or(0)..).unwrap_or_default();
+        rest.strip_prefix(':').unwrap_or_default()
+    }
+
+    /// Whether the target was a whole URL (RFC 9112 section 3.2.2): what clients send to a proxy that
+    /// they know of. In HTTP/2 every request names its authority.
+    #[must_use]
+    pub fn is_for_a_proxy(&self) -> bool {
+        self.parts.uri.authority().is_some() && self.parts.version <= Version::HTTP_11
+    }
+
     /// The path, byte for byte as it was sent; `*` for `OPTIONS *`.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -52,6 +68,11 @@ impl<B> Normalized<B> {
     #[must_use]
     pub fn headers(&self) -> &http::HeaderMap {
         &self.parts.headers
+    }
+
+    /// Takes out a header that was meant for this proxy alone.
+    pub fn take_out(&mut self, name: &HeaderName) {
+        self.parts.headers.remove(name);
     }
 
     /// Whether the path has a `/` or `\` in percent-encoding, which not every server reads alike.
@@ -72,7 +93,7 @@ impl<B> Normalized<B> {
 pub enum Refusal {
     /// TRACE, TRACK or CONNECT (RFC 9110 sections 9.3.6 and 9.3.8): the first two would echo the
     /// credential to the caller, the last asks for a tunnel.
-    #[error("{0} is not served by this proxy")]
+    #[error("{0} is not served by this proxy{hint}", hint = tunnel_hint(.0))]
     Method(Method),
     /// The request target is longer than the limit.
     #[error("the request target is longer than {0} bytes")]
@@ -83,6 +104,15 @@ pub enum Refusal {
     /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
     #[error("the only expectation that can be met is 100-continue")]
     Expectation,
+}
+
+fn tunnel_hint(method: &Method) -> &'static str {
+    match *method {
+        Method::CONNECT => {
+            ": no credential could be put on what is encrypted in a tunnel; use http:// URLs, and the proxy speaks TLS to the target"
+        }
+        _ => "",
+    }
 }
 
 /// Checks that a request has one meaning.

@@ -12,12 +12,17 @@ use http::{Request, Uri, Version};
 use http_body::Body;
 
 use crate::headers;
-use crate::normalize::{Normalized, decode_fully, name_in};
+use crate::normalize::Normalized;
 
+mod place;
+mod refused;
 pub(crate) mod upgrade;
 
+pub use place::Place;
+pub use refused::RefusedPath;
+
 /// What a route does to its requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The `Host` that goes out: the target's, never the caller's.
     pub host: HeaderValue,
@@ -33,8 +38,8 @@ pub struct Config {
     pub remove: Vec<HeaderName>,
     /// Headers that are set.
     pub set: Vec<(HeaderName, HeaderValue)>,
-    /// The header that our credential goes into; `None` for a target without one.
-    pub placement: Option<HeaderName>,
+    /// Where our credential goes; `None` for a target without one.
+    pub placement: Option<Place>,
     /// What happens to a credential that the caller brings.
     pub client_authorization: ClientAuthorization,
     /// Protocols, in lower case, that a request may ask to go on with.
@@ -56,7 +61,7 @@ pub enum ClientAuthorization {
 
 /// The name this process goes by in `Via` (RFC 9110 section 7.6.3). It is drawn at the start:
 /// two of these proxies in a row are no loop, and the same one twice is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pseudonym {
     name: String,
     http_1_0: HeaderValue,
@@ -100,106 +105,6 @@ impl Pseudonym {
     }
 }
 
-/// A path that is never forwarded, with all below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedPath(Vec<String>);
-
-impl std::fmt::Display for RefusedPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|segment| write!(f, "/{segment}"))
-    }
-}
-
-impl RefusedPath {
-    /// Reads a path such as `/api/v1/auth`.
-    ///
-    /// # Errors
-    ///
-    /// A sentence that says what is wrong with it.
-    pub fn parse(path: &str) -> Result<Self, String> {
-        if !path.starts_with('/') {
-            return Err(format!("the path `{path}` does not start with a slash"));
-        }
-        let plain = plain(path);
-        let segments: Vec<String> = segments(&plain)
-            .map(|it| String::from_utf8_lossy(it).into_owned())
-            .collect();
-        if segments.is_empty() {
-            return Err("this would refuse every path".into());
-        }
-        Ok(Self(segments))
-    }
-
-    /// Whether a path is this one or below it, in whatever spelling a server might accept.
-    #[must_use]
-    pub fn refuses(&self, path: &str) -> bool {
-        let Some((last, first)) = self.0.split_last() else {
-            return false;
-        };
-        let path = plain(path);
-        let mut segments = segments(&path);
-        first
-            .iter()
-            .all(|own| segments.next() == Some(own.as_bytes()))
-            && segments
-                .next()
-                .is_some_and(|it| is_or_has_suffix(it, last.as_bytes()))
-    }
-}
-
-/// Frameworks that serve one thing in several formats take `token.json` for `token`.
-fn is_or_has_suffix(segment: &[u8], name: &[u8]) -> bool {
-    segment
-        .strip_prefix(name)
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
-}
-
-/// A path with its percent-encoding undone as often as it goes, and letters made the same that are
-/// the same to somebody.
-fn plain(path: &str) -> Vec<u8> {
-    let mut decoded = decode_fully(path.as_bytes());
-    if decoded.is_ascii() {
-        decoded.make_ascii_lowercase();
-        return decoded;
-    }
-    let text = String::from_utf8_lossy(&decoded);
-    let folded: String = text.chars().flat_map(folded).collect();
-    folded.into_bytes()
-}
-
-/// The segments of such a path as the most lenient server would see them: parameters cut off, dots
-/// and white space at the end as well, empty ones left out.
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| matches!(byte, b'/' | b'\\'))
-        .map(|segment| {
-            let mut name = name_in(segment);
-            while let [rest @ .., b'\0'..=b' ' | b'.' | 0x7f] = name {
-                name = rest;
-            }
-            name
-        })
-        .filter(|name| !name.is_empty())
-}
-
-/// A letter without its case, by way of the upper one: some letters share only that with the one
-/// they are taken for (the long s and S, the dotless i and I). Forms of full width become plain.
-fn folded(letter: char) -> impl Iterator<Item = char> {
-    const FULL_WIDTH: u32 = 0xfee0;
-    let narrow = match letter {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(letter) - FULL_WIDTH),
-        '\u{2044}' | '\u{2215}' => Some('/'),
-        _ => None,
-    };
-    narrow
-        .unwrap_or(letter)
-        .to_uppercase()
-        .flat_map(char::to_lowercase)
-        // Left over from a capital I with a dot.
-        .filter(|it| *it != '\u{307}')
-}
-
 /// A request that is fit to leave once it has its credential.
 #[derive(Debug)]
 pub struct Outgoing<B> {
@@ -210,7 +115,11 @@ pub struct Outgoing<B> {
 
 /// A request that may be sent.
 #[derive(Debug)]
-pub struct Authorized<B>(Request<B>);
+pub struct Authorized<B> {
+    request: Request<B>,
+    /// What was put on it.
+    credential: Option<HeaderValue>,
+}
 
 impl<B> Outgoing<B> {
     /// Whether the route passes the caller's own credential on, and it is there.
@@ -221,52 +130,59 @@ impl<B> Outgoing<B> {
 
     /// Puts the credential on.
     #[must_use]
-    pub fn authorize(mut self, header: &HeaderName, value: HeaderValue) -> Authorized<B> {
-        self.request.headers_mut().insert(header, value);
-        Authorized(self.request)
+    pub fn authorize(mut self, place: &Place, value: HeaderValue) -> Authorized<B> {
+        place.put(&mut self.request, &value);
+        Authorized {
+            request: self.request,
+            credential: Some(value),
+        }
     }
 
     /// For a target without a credential of ours, or a caller whose own is passed on.
     #[must_use]
     pub fn as_it_is(self) -> Authorized<B> {
-        Authorized(self.request)
+        Authorized {
+            request: self.request,
+            credential: None,
+        }
     }
 }
 
 /// A second copy of a request that was authorized, for the case that it has to be sent again.
 #[derive(Debug)]
-pub struct Repeatable<B>(Request<B>);
+pub struct Repeatable<B>(Authorized<B>);
 
 impl<B> Repeatable<B> {
     /// The body.
     #[must_use]
     pub fn body(&self) -> &B {
-        self.0.body()
+        self.0.request.body()
     }
 
     /// The method.
     #[must_use]
     pub fn method(&self) -> &http::Method {
-        self.0.method()
+        self.0.request.method()
     }
 
-    /// The credential that it was sent with.
+    /// The credential of ours that it was sent with.
     #[must_use]
-    pub fn credential(&self, header: &HeaderName) -> Option<&HeaderValue> {
-        self.0.headers().get(header)
+    pub fn credential(&self) -> Option<&HeaderValue> {
+        self.0.credential()
     }
 
-    /// Puts another credential on.
+    /// Puts another credential on, in place of the one before.
     #[must_use]
-    pub fn authorize(mut self, header: &HeaderName, value: HeaderValue) -> Authorized<B> {
-        self.0.headers_mut().insert(header, value);
-        Authorized(self.0)
+    pub fn authorize(mut self, place: &Place, value: HeaderValue) -> Authorized<B> {
+        place.put(&mut self.0.request, &value);
+        self.0.credential = Some(value);
+        self.0
     }
 
     /// Sends it as it was sent before.
     #[must_use]
     pub fn as_it_was(self) -> Authorized<B> {
-        Authorized(self.0)
+        self.0
     }
 }
 
@@ -274,23 +190,32 @@ impl<B> Authorized<B> {
     /// A second copy, if there can be one of the body.
     #[must_use]
     pub fn copy(&mut self, body: impl FnOnce(&mut B) -> Option<B>) -> Option<Repeatable<B>> {
-        let mut copy = Request::new(body(self.0.body_mut())?);
-        *copy.method_mut() = self.0.method().clone();
-        *copy.uri_mut() = self.0.uri().clone();
-        *copy.headers_mut() = self.0.headers().clone();
-        Some(Repeatable(copy))
+        let mut copy = Request::new(body(self.request.body_mut())?);
+        *copy.method_mut() = self.request.method().clone();
+        *copy.uri_mut() = self.request.uri().clone();
+        *copy.headers_mut() = self.request.headers().clone();
+        Some(Repeatable(Self {
+            request: copy,
+            credential: self.credential.clone(),
+        }))
+    }
+
+    /// The credential of ours that is on it.
+    #[must_use]
+    pub fn credential(&self) -> Option<&HeaderValue> {
+        self.credential.as_ref()
     }
 
     /// The protocol that it asks to go on with.
     #[must_use]
     pub fn protocol(&self) -> Option<&HeaderValue> {
-        self.0.headers().get(header::UPGRADE)
+        self.request.headers().get(header::UPGRADE)
     }
 
     /// The request, for the one who sends it.
     #[must_use]
     pub fn into_request(self) -> Request<B> {
-        self.0
+        self.request
     }
 }
 
@@ -311,6 +236,12 @@ pub enum Refusal {
     /// The target says `pass`, and there is more than one to pass on.
     #[error("the request brings more than one credential")]
     TwoCredentials,
+    /// Beside the credential, which goes there too, the target would be longer than any may be.
+    #[error("the request target is too long for the credential to be put behind it")]
+    TooLong,
+    /// `*` has no query, and the credential would have to stand there.
+    #[error("the request target `*` has no query that the credential could be put into")]
+    NoQuery,
     /// The request has been here before.
     #[error("the request has passed this proxy before")]
     Loop,
@@ -329,9 +260,9 @@ pub fn prepare<B: Body>(request: Normalized<B>, config: &Config) -> Result<Outgo
     if config.pseudonym.is_in(&parts.headers) {
         return Err(Refusal::Loop);
     }
+    let has_callers_credential = take_callers_credential(&mut parts, config)?;
     parts.uri = rewrite(&parts.uri, config)?;
     let protocol = upgrade::asked(&parts, !body.is_end_stream(), &config.upgrades);
-    let has_callers_credential = take_callers_credential(&mut parts.headers, config)?;
     let takes_trailers =
         headers::takes_trailers(&parts.headers) && !config.remove.contains(&header::TE);
     clean(&mut parts.headers, config);
@@ -397,41 +328,47 @@ fn rewrite(uri: &Uri, config: &Config) -> Result<Uri, Refusal> {
     Ok(Uri::from(target))
 }
 
-/// Decides on the caller's own credential. Gives whether it stays in the headers.
-fn take_callers_credential(headers: &mut HeaderMap, config: &Config) -> Result<bool, Refusal> {
-    let placement = config.placement.as_ref().unwrap_or(&header::AUTHORIZATION);
-    let brings = headers.contains_key(placement) || headers.contains_key(header::AUTHORIZATION);
+/// Decides on the caller's own credential. Gives whether it stays on the request.
+fn take_callers_credential(parts: &mut Parts, config: &Config) -> Result<bool, Refusal> {
+    const AUTHORIZATION: &Place = &Place::Header(header::AUTHORIZATION);
+    let place = config.placement.as_ref().unwrap_or(AUTHORIZATION);
+    if parts.uri.path_and_query().map_or(0, |it| it.as_str().len()) > place.longest_target() {
+        return Err(Refusal::TooLong);
+    }
+    if matches!(place, Place::Query(_)) && parts.uri.path() == "*" {
+        return Err(Refusal::NoQuery);
+    }
     let passes = match config.client_authorization {
-        ClientAuthorization::Reject if brings => return Err(Refusal::CallersCredential),
-        ClientAuthorization::Pass => is_passed(headers, placement, config)?,
+        ClientAuthorization::Reject if place.count(parts) > 0 || AUTHORIZATION.count(parts) > 0 => {
+            return Err(Refusal::CallersCredential);
+        }
+        ClientAuthorization::Pass => is_passed(parts, place, config)?,
         ClientAuthorization::Replace | ClientAuthorization::Reject => false,
     };
     if !passes {
-        headers.remove(placement);
+        place.clear(parts);
     }
-    if *placement != header::AUTHORIZATION {
-        headers.remove(header::AUTHORIZATION);
+    if place != AUTHORIZATION {
+        AUTHORIZATION.clear(parts);
     }
     Ok(passes)
 }
 
 /// Whether a caller's credential would arrive: what is named by `Connection`, or removed, or empty,
 /// would leave the request without any.
-fn is_passed(
-    headers: &HeaderMap,
-    placement: &HeaderName,
-    config: &Config,
-) -> Result<bool, Refusal> {
-    let mut values = headers.get_all(placement).iter();
-    let Some(value) = values.next() else {
-        return Ok(false);
-    };
-    if values.next().is_some() {
-        return Err(Refusal::TwoCredentials);
+fn is_passed(parts: &Parts, place: &Place, config: &Config) -> Result<bool, Refusal> {
+    match place.count(parts) {
+        0 => return Ok(false),
+        1 => {}
+        _ => return Err(Refusal::TwoCredentials),
     }
-    Ok(!value.is_empty()
-        && !headers::nominated(headers).contains(placement)
-        && !config.remove.contains(placement))
+    let arrives = match place.header() {
+        Some(name) => {
+            !headers::nominated(&parts.headers).contains(name) && !config.remove.contains(name)
+        }
+        None => true,
+    };
+    Ok(arrives && !place.is_empty(parts))
 }
 
 fn clean(headers: &mut HeaderMap, config: &Config) {

@@ -1,15 +1,17 @@
 //! The immutable snapshot that serves requests. A request uses one plan from its first stage to its
 //! last.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::Credential;
 use crate::dial::Endpoint;
 use crate::limits::Limits;
+use crate::listener::Address;
+use crate::listener::admission::Caller;
+use crate::listener::bind::SocketFile;
 use crate::router::Table;
-use crate::upstream::Timeouts;
+use crate::upstream::{Spread, Timeouts};
 use crate::{body, listener, normalize, outgoing, respond};
 
 /// What serves requests.
@@ -19,6 +21,8 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Which request takes which route.
     pub routes: Table<Route>,
+    /// Which request for a whole URL takes which route, where listeners forward those.
+    pub forwards: Table<Route>,
     /// The targets; routes carry an index into this.
     pub targets: Vec<Target>,
     /// The credentials; routes carry an index into this.
@@ -49,18 +53,33 @@ pub struct Listener {
     /// Who is let in.
     pub config: listener::Config,
     /// Where it listens, with the port that was chosen.
-    pub bound: SocketAddr,
+    pub bound: Address,
+    /// The file of its socket, if it has one.
+    pub file: Option<Arc<SocketFile>>,
 }
 
 /// Where a request goes, and what is done to it on the way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The target.
     pub target: usize,
     /// The credential; `None` if the target needs none.
     pub credential: Option<usize>,
+    /// The callers it is for, by the names in their certificates; everybody if empty.
+    pub callers: Vec<Caller>,
     /// What is done to the request.
     pub outgoing: outgoing::Config,
+    /// How long it may take.
+    pub patience: Patience,
+}
+
+/// How long a request may take once it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it waits for a token.
+    pub credential: Duration,
+    /// How slow the target may be.
+    pub timeouts: Timeouts,
 }
 
 /// A target.
@@ -70,12 +89,12 @@ pub struct Target {
     pub name: String,
     /// Where it is: one place, or the members of a cluster.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// How slow it may be.
-    pub timeouts: Timeouts,
-    /// How long a request waits for a token.
-    pub credential_timeout: Duration,
+    /// Which of several members requests go to.
+    pub spread: Spread,
     /// How many requests it takes.
     pub limits: Limits,
     /// What is done to its answers.
     pub respond: respond::Config,
+    /// Notices answers that show our token.
+    pub echoes: respond::echo::Echoes,
 }

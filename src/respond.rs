@@ -22,6 +22,9 @@ use crate::listener::Denied;
 use crate::upstream::UpstreamError;
 use crate::{headers, normalize, outgoing, router};
 
+pub mod echo;
+pub mod redirects;
+
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Changes to a target's answers.
@@ -31,6 +34,8 @@ pub struct Config {
     pub remove: Vec<HeaderName>,
     /// Headers that are set.
     pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the target's own URL in them becomes the proxy's.
+    pub redirects: bool,
 }
 
 impl Config {
@@ -254,16 +259,15 @@ const PROXY_RESPONSE: &str = "proxy_internal_response";
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        let code = match denied {
-            Denied::Host { .. } => "forbidden-host",
-            Denied::CrossSite => "cross-site",
-        };
-        Self::new(
-            StatusCode::FORBIDDEN,
-            code,
-            REQUEST_DENIED,
-            denied.to_string(),
-        )
+        let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
+        match &denied {
+            Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
+            Denied::CrossSite => refused("cross-site", denied.to_string()),
+            Denied::Unknown(unknown) => {
+                let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";
+                refused("caller-refused", detail.to_owned()).because(unknown)
+            }
+        }
     }
 }
 
@@ -271,7 +275,7 @@ impl From<router::Miss> for Refused {
     fn from(miss: router::Miss) -> Self {
         let detail = miss.to_string();
         match miss {
-            router::Miss::NoRoute => {
+            router::Miss::NoRoute | router::Miss::NoTarget(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no-route", REQUEST_DENIED, detail)
             }
             router::Miss::Method(allow) => Self {
@@ -292,10 +296,12 @@ impl From<outgoing::Refusal> for Refused {
         let detail = refusal.to_string();
         let (status, code, error) = match refusal {
             outgoing::Refusal::EncodedSlash
+            | outgoing::Refusal::NoQuery
             | outgoing::Refusal::CallersCredential
             | outgoing::Refusal::TwoCredentials => {
                 (StatusCode::BAD_REQUEST, "bad-request", REQUEST_ERROR)
             }
+            outgoing::Refusal::TooLong => (StatusCode::URI_TOO_LONG, "too-large", REQUEST_ERROR),
             outgoing::Refusal::Path => (StatusCode::FORBIDDEN, "path-refused", REQUEST_DENIED),
             outgoing::Refusal::Loop => (StatusCode::LOOP_DETECTED, "loop", "proxy_loop_detected"),
         };
@@ -423,6 +429,9 @@ impl From<UpstreamError> for Refused {
                 proxy_error: Some("connection_timeout"),
                 ..late("the target does not finish the TLS handshake in time")
             },
+            UpstreamError::OverTime(_) => {
+                late("the target did not answer in all the time that a request has")
+            }
             UpstreamError::TooSlow(_) => late("the target did not answer in time"),
             UpstreamError::Reset(_) => bad(
                 "upstream-reset",

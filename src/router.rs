@@ -14,7 +14,7 @@ use crate::host::Pattern;
 use crate::normalize::Normalized;
 
 /// What a request must be to take a route.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// The listener it comes in at, by its index; any if `None`.
     pub listener: Option<usize>,
@@ -112,6 +112,11 @@ pub enum Miss {
     /// No rule matches.
     #[error("no route leads anywhere from here")]
     NoRoute,
+    /// A whole URL was asked for, and no target has its host.
+    #[error(
+        "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
+    )]
+    NoTarget(String),
     /// Rules match, but for other methods: these.
     #[error("no route takes this method here")]
     Method(Vec<Method>),

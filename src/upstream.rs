@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use crate::body::{Fault, RequestBody, ResponseBody};
 use crate::dial::DialError;
@@ -16,17 +17,20 @@ use crate::outgoing::{Authorized, Repeatable, upgrade};
 
 mod exclusive;
 mod framing;
+mod health;
 mod members;
 mod opening;
 pub mod pool;
 pub mod retry;
 mod shared;
 
+pub use members::Spread;
+
 use members::Members;
 use pool::{Lease, Pool};
 
 /// How slow an upstream may be once it is connected.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the last byte of the request to the head of the answer.
     pub first_byte: Duration,
@@ -34,6 +38,15 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The same once protocols were switched, and in a stream of events.
     pub stream: Duration,
+    /// From the head of the request to the last byte of the answer; without end if `None`.
+    pub total: Option<Duration>,
+}
+
+/// How slow an upstream may be with one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    timeouts: Timeouts,
+    end: Option<Instant>,
 }
 
 impl Timeouts {
@@ -49,13 +62,30 @@ impl Timeouts {
         });
         if is_stream { self.stream } else { self.idle }
     }
+
+    /// The deadlines of a request that begins now.
+    #[must_use]
+    pub fn begin(self) -> Deadlines {
+        Deadlines {
+            timeouts: self,
+            end: self.total.map(|total| Instant::now() + total),
+        }
+    }
+}
+
+impl Deadlines {
+    /// What is left of a span for something else that the request waits for.
+    #[must_use]
+    pub fn within(&self, span: Duration) -> Duration {
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        self.end.map_or(span, |end| span.min(left(end)))
+    }
 }
 
 /// The network side of a target, as one worker sees it.
 #[derive(Debug)]
 pub struct Upstream {
     members: Members,
-    timeouts: Timeouts,
     kept_back: Rc<[HeaderName]>,
 }
 
@@ -107,23 +137,24 @@ pub enum UpstreamError {
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     TooSlow(Duration),
+    /// The answer's head did not come in all the time that the request had.
+    #[error("the whole of it was not done within {0:?}")]
+    OverTime(Duration),
 }
 
 impl Upstream {
     /// An upstream with a pool for each place that it is at. Trailers of the names in `kept_back` do
     /// not pass.
     #[must_use]
-    pub fn new(pools: Vec<Rc<Pool>>, timeouts: Timeouts, kept_back: Rc<[HeaderName]>) -> Self {
+    pub fn new(pools: Vec<Rc<Pool>>, spread: Spread, kept_back: Rc<[HeaderName]>) -> Self {
         Self {
-            members: Members::new(pools),
-            timeouts,
+            members: Members::new(pools, spread),
             kept_back,
         }
     }
 
     /// Its pools, for an upstream that takes its place.
-    #[must_use]
-    pub fn pools(&self) -> &[Rc<Pool>] {
+    pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
         self.members.pools()
     }
 
@@ -133,10 +164,17 @@ impl Upstream {
     /// # Errors
     ///
     /// An [`UpstreamError`]; who is to blame is part of it.
-    pub async fn send(&self, request: Authorized<RequestBody>) -> Result<Sent, UpstreamError> {
-        let first_byte = self.timeouts.first_byte;
+    pub async fn send(
+        &self,
+        request: Authorized<RequestBody>,
+        deadlines: &Deadlines,
+    ) -> Result<Sent, UpstreamError> {
+        let Deadlines { timeouts, end } = *deadlines;
         let asked = request.protocol().cloned();
-        let (answer, lease, copy) = retry::send(&self.members, request, first_byte).await?;
+        let sending = retry::send(&self.members, request, timeouts.first_byte);
+        let sent = by(end, sending).await;
+        let (answer, lease, copy) =
+            sent.ok_or(UpstreamError::OverTime(timeouts.total.unwrap_or_default()))??;
         let switched_to = match answer.status() {
             StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, &answer)?),
             _ => None,
@@ -149,10 +187,15 @@ impl Upstream {
         if !framing::is_plain(answer.headers()) {
             return Err(UpstreamError::Framing);
         }
-        let idle = self.timeouts.for_body(answer.headers());
+        let idle = timeouts.for_body(answer.headers());
         let kept_back = Rc::clone(&self.kept_back);
-        let answer =
-            answer.map(|body: Incoming| ResponseBody::upstream(body, lease, idle, kept_back));
+        let answer = answer.map(|body: Incoming| {
+            let body = ResponseBody::upstream(body, lease, idle, kept_back);
+            match end {
+                Some(end) => body.until(end),
+                None => body,
+            }
+        });
         Ok(Sent {
             answer,
             copy,
@@ -163,6 +206,15 @@ impl Upstream {
     /// Drops connections that have been idle for too long.
     pub fn sweep(&self) {
         self.members.sweep();
+    }
+}
+
+/// What comes of some work, unless it ends too late.
+async fn by<T>(end: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    match end {
+        None => Some(work.as_mut().await),
+        Some(end) => timeout_at(end, work.as_mut()).await.ok(),
     }
 }
 

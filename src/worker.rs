@@ -13,6 +13,7 @@ use tokio::task::spawn_local;
 use crate::clock::Clock;
 use crate::dial::resolver::Resolver;
 use crate::gateway::Gateway;
+use crate::listener::bind::Listening;
 use crate::metrics;
 use crate::plan::Plan;
 use crate::shutdown::{Busy, Drain, guards};
@@ -49,7 +50,7 @@ pub struct Turn {
     /// What connections may do that are accepted from now on.
     pub caller: caller::Config,
     /// This worker's sockets of listeners that are new.
-    pub opened: Vec<(listener::Id, std::net::TcpListener)>,
+    pub opened: Vec<(listener::Id, Listening)>,
     /// Listeners that stay and let in other callers than before: their connections end.
     pub drained: Vec<listener::Id>,
     /// Told when it has been done.

@@ -64,7 +64,7 @@ fn targets(page: &mut Page, targets: &BTreeMap<String, Target>) {
 type PerTarget = (&'static str, &'static str, &'static str, fn(&Target) -> u64);
 
 /// What is one number for each target.
-const COUNTS: [PerTarget; 7] = [
+const COUNTS: [PerTarget; 8] = [
     (
         "countersign_requests_active",
         "gauge",
@@ -106,6 +106,12 @@ const COUNTS: [PerTarget; 7] = [
         "counter",
         "Requests sent again with a renewed token after a 401.",
         |it| it.replayed.get(),
+    ),
+    (
+        "countersign_echoes_total",
+        "counter",
+        "Answers that repeated our token in a header, which was taken out.",
+        |it| it.echoes.get(),
     ),
 ];
 

@@ -25,6 +25,7 @@ use crate::admin::{self, Admin};
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
+use crate::listener;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::Drain;
 use crate::supervisor::{self, State};
@@ -102,6 +103,7 @@ impl Control {
             for credential in &plan.credentials {
                 renewals.begin(credential);
             }
+            watch_listeners(&plan);
             if let Some((bound, admin)) = pages {
                 spawn_local(async move {
                     let Err(error) = admin::serve(bound, Rc::new(admin)).await;
@@ -227,6 +229,10 @@ impl Control {
         };
         let plan = Arc::new(plan);
         self.plans.store(Arc::clone(&plan));
+        watch_listeners(&plan);
+        for gone in gone(&before.listeners, &plan.listeners) {
+            gone.file.iter().for_each(|file| file.remove());
+        }
         telemetry::set_level(level);
         let mut turns = Vec::new();
         for (worker, opened) in self.workers.iter().zip(bound.opened) {
@@ -287,9 +293,22 @@ fn names(of: &[Arc<Credential>], which: impl Fn(&Credential) -> bool) -> Vec<Str
 
 /// The names of listeners that are in one list and not in the other.
 fn missing(here: &[Listener], there: &[Listener]) -> Vec<String> {
-    let is_missing = |it: &&Listener| !there.iter().any(|other| other.id == it.id);
-    let missing = here.iter().filter(is_missing);
+    let missing = gone(here, there);
     missing.map(|it| it.config.name.clone()).collect()
+}
+
+/// The listeners that are in one list and not in the other.
+fn gone<'a>(here: &'a [Listener], there: &'a [Listener]) -> impl Iterator<Item = &'a Listener> {
+    here.iter()
+        .filter(|it| !there.iter().any(|other| other.id == it.id))
+}
+
+/// Has certificates and secrets of listeners read again when they change, for as long as the plan
+/// lives.
+fn watch_listeners(plan: &Plan) {
+    for listener in &plan.listeners {
+        spawn_local(listener::watch(listener.config.clone()));
+    }
 }
 
 fn say(outcome: &Result<Report, Arc<ReloadError>>) {

@@ -1,8 +1,7 @@
 //! Which sockets a configuration needs, given those that there are.
 
-use std::net::{SocketAddr, TcpListener};
-
-use crate::listener::{self, BindError, Id};
+use crate::listener::bind::Listening;
+use crate::listener::{self, Address, BindError, Id};
 use crate::plan::Listener;
 
 /// What came of it.
@@ -11,7 +10,7 @@ pub(super) struct Succeeded {
     /// All listeners of the configuration, in its order.
     pub(super) listeners: Vec<Listener>,
     /// The new ones' sockets, for each worker.
-    pub(super) opened: Vec<Vec<(Id, TcpListener)>>,
+    pub(super) opened: Vec<Vec<(Id, Listening)>>,
     /// Those that stay and let in other callers than before.
     pub(super) drained: Vec<Id>,
 }
@@ -46,7 +45,7 @@ pub(super) fn succeed(
                 }
             }
             None => {
-                let bound = listener::bind(config.address, workers)?;
+                let bound = listener::bind(&config, workers)?;
                 let id = Id::fresh();
                 for (worker, socket) in succeeded.opened.iter_mut().zip(bound.sockets) {
                     worker.push((id, socket));
@@ -55,6 +54,7 @@ pub(super) fn succeed(
                     id,
                     config,
                     bound: bound.address,
+                    file: bound.file,
                 }
             }
         };
@@ -68,7 +68,7 @@ fn pair<'a>(configs: &[listener::Config], before: &'a [Listener]) -> Vec<Option<
     let mut kept: Vec<Option<&Listener>> = vec![None; configs.len()];
     let is_same: [fn(&listener::Config, &listener::Config) -> bool; 2] = [
         |one, other| one.name == other.name && one.address == other.address,
-        |one, other| one.address == other.address && is_one_place(one.address),
+        |one, other| one.address == other.address && is_one_place(&one.address),
     ];
     for is_same in is_same {
         for (place, config) in configs.iter().enumerate() {
@@ -83,6 +83,6 @@ fn pair<'a>(configs: &[listener::Config], before: &'a [Listener]) -> Vec<Option<
 }
 
 /// Whether an address means the same port each time.
-fn is_one_place(address: SocketAddr) -> bool {
-    address.port() != 0
+fn is_one_place(address: &Address) -> bool {
+    address.ip().is_none_or(|address| address.port() != 0)
 }

@@ -52,6 +52,7 @@ pub(super) fn plan(
     let plan = Plan {
         listeners,
         routes: config.routes,
+        forwards: config.forwards,
         targets: config.targets,
         credentials: config.credentials.into_iter().map(credential).collect(),
         normalize: config.normalize,

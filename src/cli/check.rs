@@ -23,7 +23,7 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
     for listener in config
         .listeners
         .iter()
-        .filter(|it| !it.address.ip().is_loopback())
+        .filter(|it| it.address.is_local() == Some(false) && !it.is_guarded())
     {
         eprintln!(
             "note: whoever can reach {} (listener `{}`) can use the credentials",

@@ -59,8 +59,8 @@ mod stage {
         let address = running
             .listeners()
             .first()
-            .ok_or("the demo has a listener")?
-            .1;
+            .and_then(|it| it.1.ip())
+            .ok_or("the demo has a listener")?;
         for scene in &scenes {
             show(scene, address)?;
         }

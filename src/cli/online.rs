@@ -28,6 +28,7 @@ use crate::credential::answer::{harmless, said};
 use crate::credential::call::{Reply, Tools};
 use crate::credential::{Credential, Minted};
 use crate::dial::{Endpoint, dial, resolver};
+use crate::outgoing::Place;
 use crate::secret::store::Store;
 
 /// How long one trial may take. The whole is done in little more, as they run side by side.
@@ -239,12 +240,24 @@ async fn show(
         return Ok("no header can carry it".to_owned());
     };
     let mut headers = trial.headers.clone();
-    headers.push((placement.header.clone(), value));
+    let mut target = path.clone();
+    match &placement.place {
+        Place::Header(name) => headers.push((name.clone(), value)),
+        Place::Cookie(name) => {
+            let cookie = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            headers.extend(HeaderValue::try_from(cookie).map(|it| (header::COOKIE, it)));
+        }
+        Place::Query(name) => {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let value = value.to_str().unwrap_or_default();
+            target = format!("{path}{separator}{name}={value}");
+        }
+    }
     // What is wrong with the connection is the target's own line.
     let Ok(stream) = dial(&trial.endpoint, &tools.resolver).await else {
         return Ok(format!("not shown to {host}, which cannot be reached"));
     };
-    let Some(reply) = ask(stream, Method::GET, &path, &headers, &trial.endpoint).await else {
+    let Some(reply) = ask(stream, Method::GET, &target, &headers, &trial.endpoint).await else {
         return Ok(format!("{host} gave no answer in HTTP to GET {path}"));
     };
     let status = reply.status;

@@ -10,7 +10,8 @@ use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::confine;
-use crate::plan::Plan;
+use crate::listener::{self, inherited};
+use crate::plan::{Listener, Plan};
 use crate::router::Rule;
 use crate::secret::store::Store;
 use crate::secret::trail::Trail;
@@ -19,6 +20,7 @@ use crate::telemetry;
 
 /// Hardens itself, loads, starts, announces, waits and drains.
 pub(super) fn run(path: &Path) -> ExitCode {
+    let unusable = inherited::take_over();
     let undone = confine::harden();
     supervisor::meet();
     let trail = Trail::default();
@@ -40,6 +42,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
     tracing::info!("{confined}");
     for warning in warnings.sorted() {
         tracing::warn!("{warning}");
+    }
+    for socket in unusable {
+        tracing::warn!("systemd has handed over what is of no use: {socket}");
     }
     process::prepare();
     let origin = config::origin(path.to_path_buf(), trail);
@@ -64,14 +69,8 @@ fn announce(running: &Running) {
         count(plan.credentials.len(), "credential"),
         count(plan.targets.len(), "target"),
     );
-    for (name, address) in running.listeners() {
-        if address.ip().is_loopback() {
-            tracing::info!("listening on http://{address} (listener `{name}`): this machine only");
-        } else {
-            tracing::warn!(
-                "listening on http://{address} (listener `{name}`): whoever can reach this address can use the credentials"
-            );
-        }
+    for Listener { config, bound, .. } in &plan.listeners {
+        say_who_reaches(config, bound);
     }
     match running.admin() {
         Some(Address::Tcp(address)) if !address.ip().is_loopback() => tracing::warn!(
@@ -93,6 +92,24 @@ fn announce(running: &Running) {
             hosts.join(" or "),
             target.name,
         );
+    }
+}
+
+fn say_who_reaches(listener: &listener::Config, address: &listener::Address) {
+    let name = &listener.name;
+    let url = match address.ip() {
+        Some(address) => format!("{}://{address}", listener.scheme()),
+        None => address.to_string(),
+    };
+    let bound = format!("listening on {url} (listener `{name}`)");
+    match address.is_local() {
+        Some(true) => tracing::info!("{bound}: this machine only"),
+        _ if listener.is_guarded() => {
+            tracing::info!("{bound}: other machines too, if they are let in");
+        }
+        _ => tracing::warn!(
+            "{bound}: reachable from other machines, and whoever can reach this address can use the credentials; listeners.{name}.allow says who may"
+        ),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::credential::call::Tools;
 use crate::credential::placement::Placement;
 use crate::credential::{Credential, Minted};
 use crate::dial::resolver;
+use crate::outgoing::Place;
 use crate::secret::store::Store;
 use crate::telemetry;
 
@@ -79,7 +80,12 @@ fn show(minted: &Minted, placement: &Placement, form: Form) -> String {
     match form {
         Form::Bare => format!("{}\n", minted.token),
         Form::Header => {
-            let name = title_case(placement.header.as_str());
+            let name = match &placement.place {
+                Place::Header(name) => title_case(name.as_str()),
+                Place::Cookie(name) => return format!("Cookie: {name}={}\n", minted.token),
+                // No header at all: what goes behind the URL.
+                Place::Query(name) => return format!("{name}={}\n", minted.token),
+            };
             match placement.scheme.as_str() {
                 "" => format!("{name}: {}\n", minted.token),
                 scheme => format!("{name}: {scheme} {}\n", minted.token),

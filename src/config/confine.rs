@@ -1,7 +1,7 @@
 //! `[confine]`, and what the rest of the configuration needs of the system.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Context, credentials, listeners, read::Reader, targets};
 use crate::admin;
@@ -10,6 +10,7 @@ use crate::credential::Source;
 use crate::credential::call::Line;
 use crate::credential::exchange::TokenEndpoint;
 use crate::dial::{Endpoint, resolver};
+use crate::listener::Address;
 use crate::url::Url;
 
 /// Reads the table, and adds up what the others need.
@@ -33,14 +34,21 @@ pub(super) fn read(
     if let Some(presets) = root.text("presets") {
         config.needs.read.insert(context.folder.join(presets.value));
     }
-    let mut ports: Vec<u16> = listeners
-        .iter()
-        .map(|it| it.config.address.port())
-        .collect();
+    let mut ports = Vec::new();
+    for address in listeners.iter().map(|it| &it.config.address) {
+        match address {
+            Address::Ip(address) => ports.push(address.port()),
+            Address::Unix(path) => {
+                config.needs.write.extend(path.parent().map(folder));
+            }
+            // It is there already.
+            Address::Inherited(_) => {}
+        }
+    }
     match admin.map(|it| &it.address) {
         Some(admin::Address::Tcp(address)) => ports.push(address.port()),
         Some(admin::Address::Unix(path)) => {
-            config.needs.write.extend(path.parent().map(Path::to_owned));
+            config.needs.write.extend(path.parent().map(folder));
         }
         None => {}
     }
@@ -69,6 +77,13 @@ pub(super) fn read(
     config
 }
 
+fn folder(path: &Path) -> PathBuf {
+    match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path.to_owned(),
+    }
+}
+
 fn table(reader: &Reader<'_>, context: &Context<'_>) -> Config {
     let landlock = reader.word("landlock").map(|given| given.value);
     let folders = reader.texts("read");
@@ -85,7 +100,11 @@ fn table(reader: &Reader<'_>, context: &Context<'_>) -> Config {
                 .iter()
                 .map(|it| context.folder.join(&it.value))
                 .collect(),
-            connect: reader.ports("ports").into_iter().collect(),
+            connect: reader
+                .integers("ports")
+                .into_iter()
+                .filter_map(|port| u16::try_from(port).ok())
+                .collect(),
             ..Needs::default()
         },
     }

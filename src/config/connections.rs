@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Context;
+use super::credentials::secrets;
 use super::read::{Given, Reader};
-use super::reference::reference;
+use super::reference::{identifier, reference};
+use super::tree::Value;
+use crate::dial::via::{Login, Via};
 use crate::secret::store::Reference;
 use crate::tls::{Authority, Config, Identity, Pin, Verification};
 
@@ -121,6 +124,61 @@ fn identity(tls: &Reader<'_>, context: &Context<'_>) -> Option<Option<Identity>>
     };
     load(&config, &certificate, context)?;
     Some(Some(identity))
+}
+
+/// The parent proxy on the way, if there is one; an error if what stands there is none.
+pub(super) fn via(reader: &Reader<'_>, context: &Context<'_>) -> Result<Option<Via>, Faulty> {
+    let Some(node) = reader.node("via") else {
+        return Ok(None);
+    };
+    let via = match node.value {
+        Value::Table(_) => reader
+            .table("via", |it| via_with_login(it, context))
+            .flatten(),
+        _ => reader.parsed("via", Via::parse).map(|given| given.value),
+    };
+    via.map(Some).ok_or(Faulty)
+}
+
+/// What has a fault, which is noted.
+#[derive(Debug)]
+pub(super) struct Faulty;
+
+fn via_with_login(reader: &Reader<'_>, context: &Context<'_>) -> Option<Via> {
+    let url = reader.parsed("url", Via::parse);
+    let place = format!("`user` in {}", reader.place());
+    let user = reader
+        .node("user")
+        .and_then(|node| identifier(&place, &node, context)?.as_literal());
+    let password = match reader.has("password") {
+        true => secrets::text(reader, "password", context),
+        false => None,
+    };
+    if reader.has("user") != reader.has("password") {
+        let message = format!("{} has only one of `user` and `password`", reader.place());
+        let help = "give both, or `url` alone for a proxy that does not ask";
+        context.problems.fault(reader.at(), message, help);
+    }
+    let mut via = url?.value;
+    if let (Some(user), Some(password)) = (user, password) {
+        let Some(password) = password.get() else {
+            let message = format!(
+                "`password` in {}: a command is not run for this",
+                reader.place()
+            );
+            let help = "refer to a file, or to a variable of the environment";
+            context.problems.fault(reader.at(), message, help);
+            return None;
+        };
+        match Login::basic(&user, &password) {
+            Ok(login) => via.login = Some(login),
+            Err(message) => {
+                let message = format!("{place}: {message}");
+                context.problems.fault(reader.at(), message, "");
+            }
+        }
+    }
+    reader.is_sound().then_some(via)
 }
 
 /// An IP address, with or without a port.

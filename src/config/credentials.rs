@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
-
 use super::kind::one_table;
 use super::preset::{Expanded, Guide, Known, SOURCES};
 use super::problem::{Problems, Span, did_you_mean};
@@ -11,10 +9,11 @@ use super::read::{Given, Reader};
 use super::tree::{Node, Table, Value, key as as_written};
 use super::{Context, keys, show, targets};
 use crate::credential::Config;
+use crate::outgoing::Place;
 
 mod claims;
 mod identity;
-mod secrets;
+pub(super) mod secrets;
 mod sources;
 
 /// A credential as it was read.
@@ -28,8 +27,8 @@ pub struct Read {
     pub kind: String,
     /// What it is for the stage; `None` if it has faults.
     pub config: Option<Config>,
-    /// The header it goes into.
-    pub header: HeaderName,
+    /// Where it goes on a request.
+    pub place: Place,
     /// A target's defaults, from the preset.
     pub target: Table,
     /// The source's name and table, presets expanded, for showing.
@@ -156,7 +155,7 @@ impl<'a> Kinds<'a> {
             read.target = target;
             read.config = sources::read(&source, &read.name, &path, &credential, self.context);
             if let Some(config) = &read.config {
-                read.header = config.placement.header.clone();
+                read.place = config.placement.place.clone();
             }
             read.expanded = Some((source, credential));
         }
@@ -170,7 +169,7 @@ impl Read {
             at: at.clone(),
             kind: String::new(),
             config: None,
-            header: http::header::AUTHORIZATION,
+            place: Place::Header(http::header::AUTHORIZATION),
             target: Table::default(),
             expanded: None,
             guide: Arc::default(),

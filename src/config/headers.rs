@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::problem::Severity;
 use super::read::{Given, Reader};
+use crate::outgoing::Place;
 
 /// Headers to remove, and headers to set.
 pub(super) type Changes = (Vec<HeaderName>, Vec<(HeaderName, HeaderValue)>);
@@ -65,9 +66,13 @@ pub(super) fn is_ours(name: &HeaderName) -> bool {
 pub(super) fn note_doubled(
     reader: &Reader<'_>,
     set: &[(HeaderName, HeaderValue)],
-    placement: Option<&HeaderName>,
+    place: Option<&Place>,
 ) {
-    for (name, _) in set.iter().filter(|(name, _)| placement == Some(name)) {
+    // A cookie of ours is put beside those that are set.
+    let Some(Place::Header(own)) = place else {
+        return;
+    };
+    for (name, _) in set.iter().filter(|(name, _)| name == own) {
         let message = format!("`{name}` in {} carries the credential", reader.place());
         let help = "take it out of `set`";
         reader.problems().fault(reader.at(), message, help);

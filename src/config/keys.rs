@@ -63,6 +63,8 @@ pub enum Kind {
     Secret,
     /// A whole number within bounds.
     Integer(i64, i64),
+    /// A list of whole numbers within bounds.
+    Integers(i64, i64),
     /// `true` or `false`.
     Boolean,
     /// A duration such as `"30s"`.
@@ -75,14 +77,14 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of strings.
     Texts,
-    /// A list of TCP ports.
-    Ports,
     /// A table of strings.
     TextTable,
     /// A table of anything; what it means is the reader's business.
     Free,
     /// Anything at all.
     Any,
+    /// A string, or a table with keys of its own that says more.
+    TextOrTable(&'static Section),
     /// A table with keys of its own.
     Table(&'static Section),
     /// A list of tables with keys of their own.
@@ -96,14 +98,15 @@ impl Kind {
     #[must_use]
     pub fn wanted(&self) -> &'static str {
         match self {
+            Self::TextOrTable(_) => "text in quotes, or a table",
             Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
             Self::Secret => "a reference",
             Self::Integer(..) => "a whole number",
+            Self::Integers(..) => "a list of whole numbers",
             Self::Boolean => "true or false",
             Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
             Self::Size => "a size in quotes, such as \"64KiB\",",
             Self::Texts => "a list of texts",
-            Self::Ports => "a list of whole numbers",
             Self::TextTable => "a table of texts",
             Self::Any => "a value",
             Self::Free | Self::Table(_) | Self::Named(_) => "a table",
@@ -230,7 +233,7 @@ pub static CONFINE: Section = Section {
     path: "confine",
     keys: &[
         default("landlock", Kind::Word(&["auto", "off", "required"]), r#""auto""#, "whether the process reads only folders that are named here and connects only to ports that are: `auto` as far as the kernel can do that, `required` or it does not start; off where a secret comes from a `command`"),
-        default("ports", Kind::Ports, "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
+        default("ports", Kind::Integers(1, 65_535), "[]", "further TCP ports that may be connected to after the start, for targets to come and endpoints that are discovered"),
         default("read", Kind::Texts, "[]", "further folders that may be read after the start"),
         default("dumpable", Kind::Boolean, "false", "whether the process may be debugged and leaves core files, keys and all"),
     ],
@@ -241,8 +244,36 @@ pub static CONFINE: Section = Section {
 pub static LISTENER: Section = Section {
     path: "listeners.NAME",
     keys: &[
-        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one"),
+        required("address", Kind::Text, "`127.0.0.1:8080` or `[::1]:8080`; port 0 takes any free one; `unix:PATH` for a socket in the file system; `systemd:NAME` for one that systemd hands over, by its FileDescriptorName="),
         optional("hosts", Kind::Texts, "names that the Host header may have, beside IP literals of the address itself; if left out: localhost and the names that routes use"),
+        optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
+        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
+        optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
+        optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
+        optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),
+        optional("mode", Kind::Text, "the mode of a Unix socket's file; `0600` if left out"),
+        optional("peer-uids", Kind::Integers(0, 4_294_967_294), "the users whose processes may connect to a Unix socket; whoever its mode lets if left out"),
+    ],
+};
+
+/// `[listeners.NAME.tls]`
+#[rustfmt::skip]
+pub static LISTENER_TLS: Section = Section {
+    path: "listeners.NAME.tls",
+    keys: &[
+        required("certificates", Kind::Tables(&CERTIFICATE), "the certificates, of which the caller is shown the one with the name it asks for, else the first; read again when their files change"),
+        optional("client-ca", Kind::Texts, "PEM files with the authorities that vouch for callers; if left out, callers show no certificates"),
+        default("client-certificate", Kind::Word(&["required", "optional"]), r#""required""#, "with `client-ca`: whether a caller without a certificate is refused at once, or only by routes with `callers`"),
+    ],
+};
+
+/// `certificates` of a listener's TLS.
+#[rustfmt::skip]
+pub static CERTIFICATE: Section = Section {
+    path: "listeners.NAME.tls.certificates",
+    keys: &[
+        required("certificate", Kind::Text, "a PEM file with the certificate, followed by those of the authorities between it and the root"),
+        required("key", Kind::Secret, "its private key: PEM as PKCS#8, SEC1 or PKCS#1"),
     ],
 };
 
@@ -251,16 +282,18 @@ pub static LISTENER: Section = Section {
 pub static TARGET: Section = Section {
     path: "targets.NAME",
     keys: &[
-        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, of which one is used until it cannot be connected to; often given by the preset"),
+        required("url", Kind::Texts, "the https URL that requests go to; a path in it is put before each request's path; several for a cluster, see `spread`; often given by the preset"),
+        default("spread", Kind::Word(&["round-robin", "first"]), r#""round-robin""#, "which of several URLs requests go to: each in its turn, or the first while it can be connected to; one that cannot is left alone for a while"),
         optional("credential", Kind::Text, "which credential goes on requests: a name, or `none`; if left out, the target's own name"),
         optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
         default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
         default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
         default("client-authorization", Kind::Word(&["replace", "reject", "pass"]), r#""replace""#, "what happens to a caller's own credential: `replace` drops it, `reject` answers 400, `pass` sends it in place of ours"),
+        default("redirects", Kind::Word(&["pass", "rewrite"]), r#""pass""#, "what happens to the target's own URL in `Location` and `Content-Location`, and to its cookies' `Domain`, `Path` and `Secure`: `rewrite` makes them the proxy's, as the caller called it; none is followed"),
         default("upgrades", Kind::Texts, r#"["websocket"]"#, "protocols that a request may ask to go on with on its connection; `[]` for none, and never `h2c` or another HTTP"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the target's certificate is verified, and what is shown to it"),
         default("timeouts", Kind::Table(&TARGET_TIMEOUTS), "{}", "how slow the target may be"),
@@ -268,6 +301,17 @@ pub static TARGET: Section = Section {
         optional("rate", Kind::Table(&RATE), "how many requests it takes in a time; 429 above it"),
         default("headers", Kind::Table(&HEADERS), "{}", "changes to requests"),
         default("response-headers", Kind::Table(&HEADERS), "{}", "changes to answers"),
+    ],
+};
+
+/// `via` of a target or a credential.
+#[rustfmt::skip]
+pub static VIA: Section = Section {
+    path: "targets.NAME.via",
+    keys: &[
+        required("url", Kind::Text, "the proxy: `http://proxy.corp.example:3128`"),
+        optional("user", Kind::Identifier, "who we are to it (Basic)"),
+        optional("password", Kind::Secret, "the user's password; read at the start"),
     ],
 };
 
@@ -305,6 +349,20 @@ pub static TARGET_TIMEOUTS: Section = Section {
         default("first-byte", Kind::Timeout, r#""60s""#, "from the end of the request to the head of the answer"),
         default("idle", Kind::Timeout, r#""60s""#, "without a byte of the answer's body"),
         default("stream", Kind::Timeout, r#""10m""#, "the same in a stream of events (`text/event-stream`), and without a byte either way after an upgrade"),
+        optional("total", Kind::Timeout, "from the head of the request to the last byte of the answer, which is broken off then; without end if left out"),
+    ],
+};
+
+/// `timeouts` of a route.
+#[rustfmt::skip]
+pub static ROUTE_TIMEOUTS: Section = Section {
+    path: "targets.NAME.routes.timeouts",
+    keys: &[
+        optional("credential", Kind::Timeout, "as the target's, for this route"),
+        optional("first-byte", Kind::Timeout, "as the target's, for this route"),
+        optional("idle", Kind::Timeout, "as the target's, for this route"),
+        optional("stream", Kind::Timeout, "as the target's, for this route"),
+        optional("total", Kind::Timeout, "as the target's, for this route"),
     ],
 };
 
@@ -350,6 +408,8 @@ pub static ROUTE: Section = Section {
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),
+        optional("callers", Kind::Texts, "only for callers with one of these names in their certificates: DNS names, `*.suffix`, URIs; others get 403; needs a listener with `tls.client-ca`"),
+        default("timeouts", Kind::Table(&ROUTE_TIMEOUTS), "{}", "how slow the target may be on this route, where that is not as the target's `timeouts` say"),
         default("encoded-slash", Kind::Word(&["refuse", "pass"]), r#""refuse""#, "what happens to `%2F` in a path: two servers may read it differently"),
     ],
 };
@@ -428,7 +488,7 @@ pub static EXCHANGE: Section = Section {
         default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
         optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
@@ -471,7 +531,7 @@ pub static LOGIN: Section = Section {
         default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
         default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::Text, "a parent proxy on the way, `http://proxy.corp.example:3128`, which is asked for a tunnel; TLS goes through it to the other side"),
+        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
         default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
     ],
 };
@@ -508,7 +568,7 @@ pub static CALL_TIMEOUTS: Section = Section {
     keys: &[
         default("connect", Kind::Timeout, r#""5s""#, "to look up the name and open a connection"),
         default("tls", Kind::Timeout, r#""5s""#, "to shake hands"),
-        default("total", Kind::Timeout, r#""5s""#, "for everything, to the last byte of the answer"),
+        default("total", Kind::Timeout, r#""5s""#, "for everything at one URL, to the last byte of the answer"),
     ],
 };
 
@@ -518,7 +578,9 @@ pub static PLACEMENT: Section = Section {
     path: "credentials.NAME.KIND.placement",
     keys: &[
         default("header", Kind::Text, r#""Authorization""#, "the header that carries the token"),
-        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token; empty for none"),
+        default("scheme", Kind::Text, r#""Bearer""#, "the word before the token in the header; empty for none"),
+        optional("query", Kind::Text, "in place of a header: the parameter of the query that is the token; servers log queries, so only for an API that takes nothing else"),
+        optional("cookie", Kind::Text, "in place of a header: the cookie that is the token"),
     ],
 };
 

@@ -1,12 +1,16 @@
 //! `[listeners.NAME]`
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::problem::Span;
 use super::read::{Given, Reader};
-use super::targets;
+use super::{Context, show, targets};
 use crate::host::Pattern;
-use crate::listener;
+use crate::listener::network::Network;
+use crate::listener::{self, Address, Senders};
+
+mod required;
+mod tls;
 
 /// A listener as it was read.
 #[derive(Debug)]
@@ -15,55 +19,88 @@ pub struct Read {
     pub config: listener::Config,
     /// Where its name stands.
     pub at: Span,
+    /// Whether it speaks TLS, or would without faults.
+    pub has_tls: bool,
+    /// What callers must be, for showing: keys and values in TOML.
+    pub shown: Vec<(&'static str, String)>,
     /// Whether the operator listed the hosts, so that none are added.
     has_hosts: bool,
 }
 
 /// Reads all of them.
-pub fn read(root: &Reader<'_>) -> Vec<Read> {
-    let listeners = root.named("listeners", read_one);
+pub fn read(root: &Reader<'_>, context: &Context<'_>) -> Vec<Read> {
+    let listeners = root.named("listeners", |name, it| read_one(name, it, context));
     if root.is_empty("listeners") {
         let help = "write [listeners.local] with address = \"127.0.0.1:8080\"";
         root.problems()
             .fault(root.at(), "there is no listener", help);
     }
     for (index, listener) in listeners.iter().enumerate() {
-        let address = listener.config.address;
-        let twin = listeners[..index]
-            .iter()
-            .find(|it| it.config.address == address);
-        if let Some(twin) = twin.filter(|_| address.port() != 0) {
+        let address = &listener.config.address;
+        let mut before = listeners[..index].iter();
+        if let Some(twin) = before.find(|it| it.config.address.is_taken_by(address)) {
             let message = format!(
                 "listener `{}` has the address of listener `{}`, {address}",
                 listener.config.name, twin.config.name
             );
             root.problems()
-                .fault(&listener.at, message, "give one of them another port");
+                .fault(&listener.at, message, "give one of them another address");
         }
     }
     listeners
 }
 
-fn read_one(name: &Given<String>, reader: &Reader<'_>) -> Read {
+fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) -> Read {
     let hosts = reader.texts("hosts");
     let hosts = hosts
         .iter()
         .filter_map(|given| pattern(given, reader))
         .collect();
+    let address = reader.parsed("address", |text| Address::parse(text, context.folder));
+    let has_address = address.is_some();
     // A listener with a fault is one all the same: routes name it.
-    let address = reader
-        .parsed("address", address)
-        .map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |given| given.value);
+    let address = address.map_or(Address::Ip(([0, 0, 0, 0], 0).into()), |given| given.value);
     let config = listener::Config {
-        name: name.value.clone(),
-        address,
         hosts,
+        forward: reader.boolean("forward"),
+        mode: mode(reader).unwrap_or(listener::MODE),
+        peer_uids: uids(reader),
+        allow: networks(reader),
+        senders: senders(reader),
+        tls: tls::read(reader, context),
+        require: required::read(reader, context),
+        ..listener::Config::at(&name.value, address)
     };
+    if has_address {
+        note_misplaced(reader, &config);
+    }
     Read {
         config,
         at: name.at.clone(),
+        has_tls: reader.has("tls"),
+        shown: shown(reader),
         has_hosts: reader.has("hosts"),
     }
+}
+
+fn shown(reader: &Reader<'_>) -> Vec<(&'static str, String)> {
+    let names = [
+        "mode",
+        "peer-uids",
+        "proxy-protocol",
+        "allow",
+        "require-header",
+        "tls",
+    ];
+    let given = names.into_iter().filter(|name| reader.has(name));
+    let shown = given.filter_map(|name| {
+        let mut node = reader.node(name)?;
+        if name == "require-header" {
+            required::hide(&mut node);
+        }
+        Some((name, show::value(&node)))
+    });
+    shown.collect()
 }
 
 fn pattern(given: &Given<String>, reader: &Reader<'_>) -> Option<Pattern> {
@@ -71,10 +108,125 @@ fn pattern(given: &Given<String>, reader: &Reader<'_>) -> Option<Pattern> {
     Pattern::parse(&given.value).map_err(noted).ok()
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+/// In octal, as chmod(1) takes it.
+fn mode(reader: &Reader<'_>) -> Option<u32> {
+    let mode = reader.parsed("mode", |text| {
+        let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|it| it.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok();
+        mode.filter(|mode| is_octal && *mode <= 0o777)
+            .ok_or_else(|| format!("`{text}` is no mode such as \"0600\" or \"0660\""))
+    });
+    mode.map(|given| given.value)
+}
+
+fn uids(reader: &Reader<'_>) -> Option<Vec<u32>> {
+    note_empty(
+        reader,
+        "peer-uids",
+        "leave it out for whoever the mode lets",
+    );
+    reader
+        .has("peer-uids")
+        .then(|| reader.integers("peer-uids"))
+}
+
+fn networks(reader: &Reader<'_>) -> Option<Vec<Network>> {
+    note_empty(reader, "allow", "leave it out for everybody");
+    let networks = reader.parsed_texts("allow", Network::parse);
+    let networks = networks.into_iter().map(|given| given.value).collect();
+    reader.has("allow").then_some(networks)
+}
+
+/// Who may announce others. Nobody is never meant: every connection would be closed.
+fn senders(reader: &Reader<'_>) -> Option<Senders> {
+    note_empty(
+        reader,
+        "proxy-protocol",
+        "leave it out for callers that connect themselves",
+    );
+    let senders = reader.parsed_texts("proxy-protocol", |text| match text {
+        "unix" => Ok(None),
+        text => Network::parse(text).map(Some),
+    });
+    let senders: Vec<Option<Network>> = senders.into_iter().map(|given| given.value).collect();
+    reader.has("proxy-protocol").then(|| Senders {
+        processes: senders.contains(&None),
+        networks: senders.into_iter().flatten().collect(),
     })
+}
+
+/// A list that nobody is on lets nobody in.
+fn note_empty(reader: &Reader<'_>, name: &str, help: &str) {
+    if let Some(node) = reader.node(name).filter(|_| reader.is_empty_list(name)) {
+        reader.fault(
+            name,
+            &node,
+            "the list is empty, so that nobody would be let in",
+            help,
+        );
+    }
+}
+
+/// Notes keys that mean nothing at such an address: whoever wrote them relies on them.
+fn note_misplaced(reader: &Reader<'_>, config: &listener::Config) {
+    let fault = |name: &str, message: &str, help: &str| {
+        if let Some(node) = reader.node(name).filter(|_| reader.has(name)) {
+            reader.fault(name, &node, message, help);
+        }
+    };
+    let is_ip = matches!(config.address, Address::Ip(_));
+    let is_unix = matches!(config.address, Address::Unix(_));
+    if is_ip {
+        fault(
+            "peer-uids",
+            "only a Unix socket tells who connects",
+            "`allow` lists addresses",
+        );
+    }
+    match config.address {
+        Address::Ip(_) => fault(
+            "mode",
+            "there is no file whose mode it could be",
+            "take it out",
+        ),
+        Address::Inherited(_) => fault(
+            "mode",
+            "systemd makes the file",
+            "write SocketMode= in the unit",
+        ),
+        Address::Unix(_) => {}
+    }
+    let Some(senders) = &config.senders else {
+        if is_unix {
+            fault(
+                "allow",
+                "callers of a Unix socket have no address",
+                "`mode` and `peer-uids` say who may connect",
+            );
+        }
+        return;
+    };
+    if is_unix && !senders.processes {
+        let help = "write [\"unix\"]: `mode` and `peer-uids` say who may connect";
+        fault(
+            "proxy-protocol",
+            "those who connect to a Unix socket have no address",
+            help,
+        );
+    }
+    if is_ip && senders.processes && senders.networks.is_empty() {
+        let help = "list the addresses of the load balancer";
+        fault(
+            "proxy-protocol",
+            "nobody comes here by way of a Unix socket",
+            help,
+        );
+    }
+}
+
+/// The files of a list, in the folder of the configuration.
+fn paths(reader: &Reader<'_>, name: &str) -> Vec<Given<PathBuf>> {
+    reader.parsed_texts(name, |text| Ok(PathBuf::from(text)))
 }
 
 /// Where the operator lists no hosts: localhost, and the names that the listener's routes use.

@@ -296,24 +296,36 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list of TCP ports; what is none is noted and left out.
+    /// A list of whole numbers within the bounds that the key declares; one alone counts as a list.
     #[must_use]
-    pub fn ports(&self, name: &str) -> Vec<u16> {
-        let port = |item: Node| match item.value {
+    pub fn integers(&self, name: &str) -> Vec<u32> {
+        let Kind::Integers(least, most) = self.key(name).kind else {
+            unreachable!("`{name}` is not declared as numbers")
+        };
+        let read = |item: &Node| match item.value {
+            Value::Integer(number) if (least..=most).contains(&number) => {
+                u32::try_from(number).ok()
+            }
             Value::Integer(number) => {
-                let port = u16::try_from(number).ok().filter(|port| *port != 0);
-                if port.is_none() {
-                    let message = format!("{number} is not between 1 and 65535");
-                    self.fault(name, &item, &message, "");
-                }
-                port
+                let message = format!("{number} is not between {least} and {most}");
+                self.fault(name, item, &message, "");
+                None
             }
             _ => {
-                self.wrong_kind(name, &item, "a whole number");
+                self.wrong_kind(name, item, "a whole number");
                 None
             }
         };
-        self.items(name).into_iter().filter_map(port).collect()
+        match self.table.get(name).map(|entry| &entry.node) {
+            Some(Node {
+                value: Value::List(items),
+                ..
+            }) => items.iter().filter_map(read).collect(),
+            Some(node) if matches!(node.value, Value::Integer(_)) => {
+                read(node).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// `true` or `false`.
@@ -329,12 +341,19 @@ impl<'a> Reader<'a> {
     /// A duration. The key must have a default.
     #[must_use]
     pub fn duration(&self, name: &str) -> Given<Duration> {
+        let given = self.duration_if_any(name);
+        given.expect("the duration has a default")
+    }
+
+    /// A duration that may be left out.
+    #[must_use]
+    pub fn duration_if_any(&self, name: &str) -> Option<Given<Duration>> {
         let may_be_zero = !matches!(self.key(name).kind, Kind::Timeout);
         let parse = |text: &str| match units::duration(text) {
             Ok(Duration::ZERO) if !may_be_zero => Err(format!("`{text}` leaves no time at all")),
             other => other,
         };
-        self.parsed(name, parse).expect("durations have defaults")
+        self.parsed(name, parse)
     }
 
     /// A size in bytes.
@@ -422,7 +441,7 @@ impl<'a> Reader<'a> {
 
     /// Calls `read` with a reader for the table under the key.
     pub fn table<T>(&self, name: &str, read: impl FnOnce(&Reader<'_>) -> T) -> Option<T> {
-        let Kind::Table(section) = self.key(name).kind else {
+        let (Kind::Table(section) | Kind::TextOrTable(section)) = self.key(name).kind else {
             unreachable!("`{name}` is not declared as a table")
         };
         let node = self.node(name)?;
@@ -560,9 +579,10 @@ fn fits(kind: &Kind, value: &Value) -> bool {
             matches!(value, Value::Text(_))
         }
         Kind::Integer(..) => matches!(value, Value::Integer(_)),
+        Kind::Integers(..) => matches!(value, Value::Integer(_) | Value::List(_)),
         Kind::Boolean => matches!(value, Value::Boolean(_)),
         Kind::Texts => matches!(value, Value::Text(_) | Value::List(_)),
-        Kind::Ports => matches!(value, Value::List(_)),
+        Kind::TextOrTable(_) => matches!(value, Value::Text(_) | Value::Table(_)),
         Kind::TextTable | Kind::Table(_) | Kind::Named(_) | Kind::Free => {
             matches!(value, Value::Table(_))
         }

@@ -8,6 +8,8 @@ use super::keys::REFERENCE;
 use super::problem::Problems;
 use super::read::Reader;
 use super::tree::{Node, Text, Value};
+use crate::secret::Secret;
+use crate::secret::material::{Material, Place};
 use crate::secret::store::Reference;
 
 /// An identifier: a text that stands in the configuration itself, or one that is referred to.
@@ -115,6 +117,37 @@ pub(super) fn reference(place: &str, node: &Node, problems: &Problems) -> Option
             format!("{place} refers to nothing"),
             "write { file = \"…\" }",
         ),
+    }
+}
+
+/// A secret that is referred to, read now and made into what it is used as.
+pub(super) fn material<T>(
+    place: &str,
+    node: &Node,
+    context: &Context<'_>,
+    parse: impl Fn(&Secret) -> Result<T, String> + Send + Sync + 'static,
+) -> Option<Material<T>> {
+    let reference = reference(place, node, context.problems)?;
+    let at = node.given.as_ref().unwrap_or(&node.at);
+    let stands = Place {
+        reference,
+        folder: context.folder.to_path_buf(),
+        store: context.store.clone(),
+        modes: context.modes,
+    };
+    match Material::load(stands, parse) {
+        Ok((material, warning)) => {
+            if let Some(warning) = warning {
+                context.problems.warn(at, format!("{place}: {warning}"), "");
+            }
+            Some(material)
+        }
+        Err(error) => {
+            context
+                .problems
+                .fault(at, format!("{place}: {}", error.message), error.help);
+            None
+        }
     }
 }
 

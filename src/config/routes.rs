@@ -1,6 +1,8 @@
 //! `[[targets.NAME.routes]]`: which requests go to a target, and what is different about them there.
 //! In the end, the routes of all targets make one table.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, Method};
 
 use super::headers::note_doubled;
@@ -8,10 +10,13 @@ use super::problem::{Problems, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::targets::{self, Around, Misnamed};
 use super::tree::Value;
-use super::{credentials, show};
+use super::{credentials, listeners, show};
 use crate::host::Pattern;
+use crate::listener::admission::Caller;
+use crate::outgoing::Place;
 use crate::plan;
 use crate::router::{Rule, Table};
+use crate::upstream::Timeouts;
 
 /// A route as it was read.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub struct Read {
     pub target_name: String,
     /// What it changes about the target's credential, for showing: in TOML.
     pub with: Option<String>,
+    /// What it changes about the target's deadlines, likewise.
+    pub timeouts: Option<String>,
 }
 
 /// Reads those of a target; without any, there is one for the path of its own name.
@@ -81,6 +88,7 @@ fn of_own_name(name: &Given<String>, config: Option<&plan::Route>) -> Read {
         at: name.at.clone(),
         target_name: name.value.clone(),
         with: None,
+        timeouts: None,
     }
 }
 
@@ -94,6 +102,8 @@ fn read_one(
     let rule = rule(reader, around)?;
     let passes_slashes = reader.word("encoded-slash")?.value == "pass";
     let strips = reader.boolean("strip");
+    let callers = callers(reader, &rule, around);
+    let patience = reader.table("timeouts", OwnPatience::read)?;
     let variant = match reader.has("with") {
         true => Some(with(reader, credential, around)?),
         false => None,
@@ -102,18 +112,90 @@ fn read_one(
     if let Some(route) = &mut route {
         route.outgoing.strip = if strips { rule.path.len() } else { 0 };
         route.outgoing.encoded_slash = passes_slashes;
+        route.callers = callers;
+        route.patience = patience.over(route.patience);
         if let Some(variant) = &variant {
             route.credential = Some(variant.index);
-            route.outgoing.placement = Some(variant.header.clone());
+            route.outgoing.placement = Some(variant.place.clone());
         }
     }
+    let timeouts = match reader.node("timeouts").map(|it| it.value) {
+        Some(Value::Table(table)) if reader.has("timeouts") => Some(show::inline(&table)),
+        _ => None,
+    };
     Some(Read {
         rule,
         route,
         at: reader.at().clone(),
         target_name: name.value.clone(),
         with: variant.map(|it| it.shown),
+        timeouts,
     })
+}
+
+/// The callers that a route is for. They show certificates where they are asked for them.
+fn callers(reader: &Reader<'_>, rule: &Rule, around: &Around<'_>) -> Vec<Caller> {
+    let Some(node) = reader.node("callers") else {
+        return Vec::new();
+    };
+    if reader.is_empty_list("callers") {
+        let help = "leave it out for every caller";
+        reader.fault(
+            "callers",
+            &node,
+            "the list is empty, so that nobody would be let in",
+            help,
+        );
+    }
+    let asks = |it: &listeners::Read| match &it.config.tls {
+        Some(tls) => tls.asks_for_certificates(),
+        // Its faults have been noted.
+        None => it.has_tls,
+    };
+    let mut serving = around.listeners.iter().enumerate();
+    if !serving.any(|(index, it)| rule.listener.is_none_or(|own| own == index) && asks(it)) {
+        let message = "no listener that this route serves asks callers for certificates";
+        let help = "write tls.client-ca at one of them";
+        reader.fault("callers", &node, message, help);
+    }
+    let callers = reader.parsed_texts("callers", Caller::parse);
+    callers.into_iter().map(|given| given.value).collect()
+}
+
+/// What a route says of its deadlines.
+struct OwnPatience {
+    credential: Option<Duration>,
+    first_byte: Option<Duration>,
+    idle: Option<Duration>,
+    stream: Option<Duration>,
+    total: Option<Duration>,
+}
+
+impl OwnPatience {
+    fn read(reader: &Reader<'_>) -> Self {
+        let given = |name| reader.duration_if_any(name).map(|given| given.value);
+        Self {
+            credential: given("credential"),
+            first_byte: given("first-byte"),
+            idle: given("idle"),
+            stream: given("stream"),
+            total: given("total"),
+        }
+    }
+
+    /// In place of what its target says.
+    fn over(&self, targets: plan::Patience) -> plan::Patience {
+        let usual = targets.timeouts;
+        plan::Patience {
+            credential: self.credential.unwrap_or(targets.credential),
+            timeouts: Timeouts {
+                first_byte: self.first_byte.unwrap_or(usual.first_byte),
+                idle: self.idle.unwrap_or(usual.idle),
+                stream: self.stream.unwrap_or(usual.stream),
+                total: self.total.or(usual.total),
+            },
+        }
+    }
 }
 
 fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
@@ -230,8 +312,8 @@ fn header_rule(
 struct Variant {
     /// Its place among all credentials.
     index: usize,
-    /// The header it goes into.
-    header: HeaderName,
+    /// Where it goes on a request.
+    place: Place,
     /// What is changed, in TOML.
     shown: String,
 }
@@ -265,7 +347,7 @@ fn with(
         return None;
     }
     Some(Variant {
-        header: variant.header.clone(),
+        place: variant.place.clone(),
         shown: variant.variant.clone().unwrap_or_default(),
         index: around.index_of_variant(variant),
     })

@@ -4,9 +4,11 @@ use http::{HeaderName, HeaderValue};
 
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, routes, targets, units};
+use crate::dial::via::Via;
 use crate::dial::{Endpoint, Protocol};
 use crate::limits::Limits;
 use crate::tls::Authority;
+use crate::upstream::Spread;
 
 /// Writes out what will be in force, in the form of the configuration itself.
 #[must_use]
@@ -28,7 +30,14 @@ pub fn show(
             &mut out,
             &format!("address = {}", quoted(&config.address.to_string())),
         );
-        line(&mut out, &format!("hosts = [{}]\n", hosts.join(", ")));
+        line(&mut out, &format!("hosts = [{}]", hosts.join(", ")));
+        if config.forward {
+            line(&mut out, "forward = true");
+        }
+        for (name, value) in &listener.shown {
+            line(&mut out, &format!("{name} = {value}"));
+        }
+        line(&mut out, "");
     }
     for credential in credentials {
         show_credential(&mut out, credential);
@@ -97,7 +106,14 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         line(out, &format!("connect = {}", quoted(&address.to_string())));
     }
     if let Some(via) = &endpoint.via {
-        line(out, &format!("via = {}", quoted(&via.to_string())));
+        line(out, &format!("via = {}", shown_via(via)));
+    }
+    if target.endpoints.len() > 1 {
+        let spread = match target.spread {
+            Spread::RoundRobin => "round-robin",
+            Spread::First => "first",
+        };
+        line(out, &format!("spread = {}", quoted(spread)));
     }
     line(out, &format!("credential = {}", quoted(credential)));
     show_terms(out, endpoint);
@@ -109,18 +125,28 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
             .map(|path| quoted(&path.to_string()))
             .collect();
         line(out, &format!("refuse = [{}]", refused.join(", ")));
+        let upgrades = route.outgoing.upgrades.iter().map(|it| quoted(it));
+        let upgrades: Vec<String> = upgrades.collect();
+        line(out, &format!("upgrades = [{}]", upgrades.join(", ")));
         show_changes(out, "headers", &route.outgoing.remove, &route.outgoing.set);
     }
     let answers = &target.respond;
+    if answers.redirects {
+        line(out, "redirects = \"rewrite\"");
+    }
     show_changes(out, "response-headers", &answers.remove, &answers.set);
+    let patience = read.patience;
     let timeouts = [
-        ("connect", endpoint.connect_timeout),
-        ("tls", endpoint.tls_timeout),
-        ("credential", target.credential_timeout),
-        ("first-byte", target.timeouts.first_byte),
-        ("idle", target.timeouts.idle),
+        ("connect", Some(endpoint.connect_timeout)),
+        ("tls", Some(endpoint.tls_timeout)),
+        ("credential", patience.map(|it| it.credential)),
+        ("first-byte", patience.map(|it| it.timeouts.first_byte)),
+        ("idle", patience.map(|it| it.timeouts.idle)),
+        ("stream", patience.map(|it| it.timeouts.stream)),
+        ("total", patience.and_then(|it| it.timeouts.total)),
     ];
     for (name, span) in timeouts {
+        let Some(span) = span else { continue };
         line(
             out,
             &format!("timeouts.{name} = {}", quoted(&units::show_duration(span))),
@@ -136,6 +162,17 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
         );
     }
     line(out, "]\n");
+}
+
+fn shown_via(via: &Via) -> String {
+    let url = quoted(&via.to_string());
+    match &via.login {
+        Some(login) => format!(
+            "{{ url = {url}, user = {}, password = \"…\" }}",
+            quoted(&login.user)
+        ),
+        None => url,
+    }
 }
 
 fn show_limits(out: &mut String, limits: &Limits) {
@@ -228,8 +265,18 @@ fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> St
             .collect();
         parts.push(format!("headers = {{ {} }}", headers.join(", ")));
     }
+    if let Some(route) = route.route.as_ref().filter(|it| !it.callers.is_empty()) {
+        let callers = route.callers.iter().map(|it| quoted(&it.to_string()));
+        parts.push(format!(
+            "callers = [{}]",
+            callers.collect::<Vec<_>>().join(", ")
+        ));
+    }
     if let Some(with) = &route.with {
         parts.push(format!("with = {with}"));
+    }
+    if let Some(timeouts) = &route.timeouts {
+        parts.push(format!("timeouts = {timeouts}"));
     }
     parts.join(", ")
 }

@@ -3,22 +3,20 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::connections::{address, verification};
+use super::connections::{address, verification, via};
 use super::headers::{Changes, changes, note_doubled};
 use super::keys::TARGET;
 use super::problem::{Severity, Span, did_you_mean};
 use super::read::{Given, Reader};
 use super::tree::{Entry, Node, Table, Text, Value, key};
 use super::{Context, credentials, listeners, routes, show};
-use crate::dial::via::Via;
 use crate::dial::{Endpoint, Keep, Protocol};
 use crate::limits::{InFlight, Limits, Rate};
 use crate::outgoing::{self, ClientAuthorization, Pseudonym, RefusedPath};
-use crate::plan::{self, Target};
+use crate::plan::{self, Patience, Target};
 use crate::respond;
-use crate::upstream::Timeouts;
+use crate::upstream::{Spread, Timeouts};
 use crate::url::Url;
 
 /// A target as it was read.
@@ -30,6 +28,8 @@ pub struct Read {
     pub credential: Option<String>,
     /// What it is for the stages; `None` if it has faults.
     pub target: Option<Target>,
+    /// How long its requests may take, as far as their routes say nothing else.
+    pub patience: Option<Patience>,
     /// Its routes.
     pub routes: Vec<routes::Read>,
     /// Its URL, for showing: in TOML.
@@ -121,7 +121,10 @@ fn read_one(
     let changes_to_requests = changes(&reader, "headers");
     let answers = changes(&reader, "response-headers");
     let endpoints = endpoints(&reader, &locations, around.context);
-    let timeouts = timeouts(&reader);
+    let (patience, spread) = (patience(&reader), spread(&reader));
+    let rewrites = reader
+        .word("redirects")
+        .is_some_and(|it| it.value == "rewrite");
     let limits = limits(&reader);
     let prepare = prepare(
         &reader,
@@ -130,28 +133,35 @@ fn read_one(
         credential,
         &around.pseudonym,
     );
-    let target = endpoints
-        .zip(timeouts)
-        .map(|(endpoints, (timeouts, wait))| {
-            let (remove, set) = answers;
-            Target {
-                name: name.value.clone(),
-                endpoints,
-                timeouts,
-                credential_timeout: wait,
-                limits,
-                respond: respond::Config { remove, set },
-            }
-        });
-    let config = prepare.map(|outgoing| plan::Route {
-        target: index,
-        credential: credential.and_then(|it| around.index_of(it)),
-        outgoing,
+    let target = endpoints.zip(spread).map(|(endpoints, spread)| {
+        let (remove, set) = answers;
+        Target {
+            name: name.value.clone(),
+            endpoints,
+            spread,
+            limits,
+            respond: respond::Config {
+                remove,
+                set,
+                redirects: rewrites,
+            },
+            echoes: respond::echo::Echoes::default(),
+        }
     });
+    let config = prepare
+        .zip(patience)
+        .map(|(outgoing, patience)| plan::Route {
+            patience,
+            target: index,
+            credential: credential.and_then(|it| around.index_of(it)),
+            callers: Vec::new(),
+            outgoing,
+        });
     Read {
         name: name.value.clone(),
         credential: credential.map(|it| it.name.clone()),
         target,
+        patience,
         routes: routes::read(&reader, name, config.as_ref(), named, around),
         url: shown_url(&reader),
     }
@@ -294,11 +304,12 @@ fn endpoints(
     let verification = verification(reader, context);
     let keep = keep(reader);
     let protocol = spoken(reader);
-    let via = reader.parsed("via", Via::parse);
-    if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
+    let via = via(reader, context).ok();
+    if reader.has("connect") && connect.is_none() {
         return None;
     }
     let connect = connect.map(|given| given.value);
+    let via = via?;
     let (verification, keep, protocol) = (verification?, keep?, protocol?);
     let endpoint = |location: &Url| {
         Arc::new(Endpoint {
@@ -307,7 +318,7 @@ fn endpoints(
             server_name: location.server_name.clone(),
             port: location.port,
             connect,
-            via: via.as_ref().map(|given| given.value.clone()),
+            via: via.clone(),
             verification: Arc::clone(&verification),
             protocol,
             keep,
@@ -340,14 +351,22 @@ fn keep(reader: &Reader<'_>) -> Option<Keep> {
     })?
 }
 
-fn timeouts(reader: &Reader<'_>) -> Option<(Timeouts, Duration)> {
-    reader.table("timeouts", |it| {
-        let timeouts = Timeouts {
+fn patience(reader: &Reader<'_>) -> Option<Patience> {
+    reader.table("timeouts", |it| Patience {
+        credential: it.duration("credential").value,
+        timeouts: Timeouts {
             first_byte: it.duration("first-byte").value,
             idle: it.duration("idle").value,
             stream: it.duration("stream").value,
-        };
-        (timeouts, it.duration("credential").value)
+            total: it.duration_if_any("total").map(|given| given.value),
+        },
+    })
+}
+
+fn spread(reader: &Reader<'_>) -> Option<Spread> {
+    Some(match reader.word("spread")?.value.as_str() {
+        "first" => Spread::First,
+        _ => Spread::RoundRobin,
     })
 }
 
@@ -377,7 +396,7 @@ fn prepare(
     credential: Option<&credentials::Read>,
     pseudonym: &Pseudonym,
 ) -> Option<outgoing::Config> {
-    let placement = credential.map(|it| it.header.clone());
+    let placement = credential.map(|it| it.place.clone());
     note_doubled(reader, &set, placement.as_ref());
     let refuse = reader.parsed_texts("refuse", RefusedPath::parse);
     let refuse = refuse.into_iter().map(|given| given.value);

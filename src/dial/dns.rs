@@ -273,3 +273,83 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use simple_dns::ResourceRecord;
+    use simple_dns::rdata::{A, CNAME};
+
+    use super::*;
+
+    /// A question and a whole answer to it, with an alias in it.
+    fn asked_and_answered() -> (Asked, Vec<u8>) {
+        let asked = Asked::new("acme.example", TYPE::A).expect("a name");
+        let mut packet = Packet::new_reply(asked.id);
+        let name = |text: &'static str| Name::new(text).expect("a name");
+        let question = Question::new(
+            name("ACME.example"),
+            TYPE::A.into(),
+            CLASS::IN.into(),
+            false,
+        );
+        packet.questions.push(question);
+        let alias = RData::CNAME(CNAME(name("www.acme.example")));
+        let address = RData::A(A {
+            address: 0x7f00_0001,
+        });
+        for (owner, ttl, data) in [("acme.example", 9, alias), ("www.acme.example", 7, address)] {
+            let record = ResourceRecord::new(name(owner), CLASS::IN, ttl, data);
+            packet.answers.push(record);
+        }
+        let message = packet.build_bytes_vec_compressed().expect("a message");
+        (asked, message)
+    }
+
+    #[test]
+    fn an_answer_holds_for_as_long_as_its_shortest_record() {
+        let (asked, message) = asked_and_answered();
+        let Verdict::Records(records) = asked.judge(&message) else {
+            panic!("an answer");
+        };
+        assert_eq!(records.addresses, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        assert_eq!(records.ttl, Duration::from_secs(7));
+        assert_eq!(records.alias, None);
+    }
+
+    #[test]
+    fn no_message_makes_it_panic() {
+        let (asked, message) = asked_and_answered();
+        for length in 0..message.len() {
+            let _ = asked.judge(&message[..length]);
+        }
+        // Behind the head, which has to be right for the rest to be looked at.
+        for place in 4..message.len() {
+            for byte in 0..=255 {
+                let mut message = message.clone();
+                message[place] = byte;
+                let _ = asked.judge(&message);
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_family_has_is_used_while_the_other_fails() {
+        let records = |address: IpAddr, ttl| {
+            Some(Ok(Records {
+                addresses: vec![address],
+                ttl: Duration::from_secs(ttl),
+                alias: None,
+            }))
+        };
+        let (v6, v4) = (Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into());
+        let found = joined(records(v6, 60), records(v4, 30)).expect("addresses");
+        assert_eq!(found.addresses, [v6, v4]);
+        assert_eq!(found.ttl, Some(Duration::from_secs(30)));
+        let failure = || Some(Err(io::Error::other("a failure")));
+        for bad in [failure(), None] {
+            let found = joined(bad, records(v4, 30)).expect("addresses");
+            assert_eq!((found.addresses, found.ttl), (vec![v4], None));
+        }
+        joined(failure(), None).expect_err("nothing at all");
+    }
+}

@@ -78,7 +78,7 @@ pub enum TunnelError {
     LoginWanted,
     /// It knows who asks, and does not want them (407).
     #[error(
-        "the proxy on the way refused the login of `{0}` (407): is the password right, and does it take Basic?"
+        "the proxy on the way refused the login of `{0}` (407): is the password right, and does it take the scheme Basic?"
     )]
     LoginRefused(String),
     /// It refused otherwise, with this status.

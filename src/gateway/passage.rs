@@ -1,7 +1,6 @@
 //! One request from its head to the last byte of its answer: the one place where requests are
 //! taken in, counted and logged.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::limits::{Exceeded, Limits, Permit};
+use crate::listener::Peer;
 use crate::metrics::{self, Outcome};
 use crate::plan::{Plan, Target};
 
@@ -92,7 +92,7 @@ impl Drop for Stay {
 #[derive(Debug)]
 pub(super) struct Note {
     id: String,
-    peer: IpAddr,
+    peer: Peer,
     method: Method,
     path: String,
     code: Option<&'static str>,
@@ -101,7 +101,7 @@ pub(super) struct Note {
 }
 
 impl Note {
-    pub(super) fn of<B>(request: &Request<B>, peer: IpAddr, id: String) -> Box<Self> {
+    pub(super) fn of<B>(request: &Request<B>, peer: Peer, id: String) -> Box<Self> {
         Box::new(Self {
             id,
             peer,
@@ -136,6 +136,12 @@ impl Passage {
     /// What goes on when this is over takes the room.
     pub(super) fn leave(&mut self) -> Option<Stay> {
         self.stay.take()
+    }
+
+    /// When it came in. Reading the clock costs more than all that is counted, so that whoever needs
+    /// to know takes this.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The target's name, as far as it is known.

@@ -14,7 +14,7 @@ fn config() -> Config {
             HeaderName::from_static("x-wanted"),
             HeaderValue::from_static("yes"),
         )],
-        placement: Some(header::AUTHORIZATION),
+        placement: Some(Place::Header(header::AUTHORIZATION)),
         client_authorization: ClientAuthorization::Replace,
         upgrades: vec!["websocket".into()],
         pseudonym: Pseudonym::draw(),
@@ -34,7 +34,7 @@ fn sent(target: &str, headers: &[(&str, &str)], config: &Config) -> Request<Empt
     let outgoing = prepare(request(target, headers), config).expect("may leave");
     outgoing
         .authorize(
-            &header::AUTHORIZATION,
+            &Place::Header(header::AUTHORIZATION),
             HeaderValue::from_static("Bearer ours"),
         )
         .into_request()
@@ -132,7 +132,7 @@ fn a_target_may_refuse_or_pass_on_a_callers_credential() {
         Refusal::TwoCredentials
     );
 
-    config.placement = Some(HeaderName::from_static("x-api-key"));
+    config.placement = Some(Place::Header(HeaderName::from_static("x-api-key")));
     let outgoing = prepare(request("/acme", &theirs), &config).expect("may leave");
     assert!(!outgoing.has_callers_credential(), "ours has to be put on");
     let request = outgoing.as_it_is().into_request();

@@ -74,6 +74,11 @@ impl<T> Material<T> {
         self.current.load_full()
     }
 
+    /// Looks at the secret as it was last read, without keeping it.
+    pub fn look<R>(&self, look: impl FnOnce(Option<&T>) -> R) -> R {
+        look(self.current.load().as_deref())
+    }
+
     /// What names it, for messages.
     #[must_use]
     pub fn reference(&self) -> &Reference {

@@ -95,6 +95,11 @@ impl Pool {
         *self.endpoint == *endpoint
     }
 
+    /// What the configuration calls its place, for the log.
+    pub(super) fn name(&self) -> String {
+        String::from_utf8_lossy(self.endpoint.authority.as_bytes()).into_owned()
+    }
+
     /// What is counted of it.
     #[must_use]
     pub fn counts(&self) -> &Arc<metrics::Target> {

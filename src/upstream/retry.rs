@@ -35,9 +35,18 @@ pub(super) async fn send(
     let mut request = request.into_request();
     request.body().restart();
     loop {
-        let lease = members.lease().await?;
+        let (lease, member) = members.lease().await?;
+        let has_one_try = copy.is_none() || !is_idempotent(request.method());
+        if has_one_try && lease.is_reused() {
+            // The other side may have closed the connection, and this worker not have looked at its
+            // sockets since. Now it does, and a request that cannot be repeated is not lost to that.
+            tokio::task::yield_now().await;
+        }
         let failure = match attempt(lease, request, first_byte).await? {
-            Ok((answer, lease)) => return Ok((answer, lease, copy)),
+            Ok((answer, lease)) => {
+                member.answered();
+                return Ok((answer, lease, copy));
+            }
             Err(failure) => failure,
         };
         if let Some(unsent) = failure.unsent
@@ -47,13 +56,15 @@ pub(super) async fn send(
             request = *unsent;
             continue;
         }
-        return match copy {
+        let outcome = match copy {
             Some(copy) if may_be_repeated(&failure.error, &failure.lease, &copy) => {
                 let lease = failure.lease.another().await?;
                 send_anew(lease, copy, first_byte).await
             }
             _ => Err(classify(failure.error, &failure.progress)),
         };
+        member.note(&outcome);
+        return outcome;
     }
 }
 

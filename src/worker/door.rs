@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener as Socket;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_local};
 
-use crate::caller::{self, Callers, converse};
-use crate::gateway::{Entrance, Gateway};
+use crate::caller::{self, Callers};
+use crate::gateway::Gateway;
 use crate::listener;
+use crate::listener::bind::{Acceptor, Listening};
+use crate::listener::door::Complaints;
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
@@ -34,12 +34,11 @@ impl Door {
     /// Begins to accept.
     pub(super) fn open(
         id: listener::Id,
-        socket: Socket,
+        socket: Listening,
         gateway: &Rc<Gateway>,
         config: caller::Config,
     ) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
+        let socket = Acceptor::new(socket)?;
         let callers = Rc::new(Callers::new(Rc::clone(gateway), config));
         let callers = Rc::new(RefCell::new(callers));
         let (stop, drain) = shutdown::channel();
@@ -96,32 +95,36 @@ impl Door {
 }
 
 async fn accept(
-    socket: TcpListener,
+    socket: Acceptor,
     listener: listener::Id,
     callers: Rc<RefCell<Rc<Callers>>>,
     mut drain: Drain,
     busy: Busy,
 ) {
+    let complaints = Rc::new(Complaints::default());
     loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = socket.accept() => accepted,
-            // Only when nothing waits to be accepted: closing first would lose those connections.
-            () = drain.begun() => return,
+        let accepted = if socket.outlives() {
+            tokio::select! {
+                biased;
+                // At once: those that wait are served by the process that comes next.
+                () = drain.begun() => return,
+                accepted = socket.accept() => accepted,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                accepted = socket.accept() => accepted,
+                // Only when nothing waits to be accepted: closing first would lose those
+                // connections.
+                () = drain.begun() => return,
+            }
         };
         match accepted {
-            Ok((stream, peer)) => {
-                // An answer is written in one piece wherever it can be; nothing is won by waiting.
-                let _ = stream.set_nodelay(true);
-                if let Ok(local) = stream.local_addr() {
-                    let entrance = Entrance {
-                        listener,
-                        local: local.ip(),
-                        peer: peer.ip(),
-                    };
-                    let callers = Rc::clone(&callers.borrow());
-                    spawn_local(converse(stream, entrance, callers, busy.clone()));
-                }
+            // In a task of its own, so that whoever is slow to shake hands holds up nobody.
+            Ok(socket) => {
+                let callers = Rc::clone(&callers.borrow());
+                let complaints = Rc::clone(&complaints);
+                spawn_local(callers.receive(listener, socket, complaints, busy.clone()));
             }
             Err(error) => {
                 callers.borrow().counts().accept_errors.up();

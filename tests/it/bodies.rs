@@ -230,6 +230,9 @@ fn an_answer_that_breaks_off_is_never_passed_on_as_a_whole_one() {
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\npart",
+        // The end of the connection is the end of the body only if TLS says so.
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart",
+        "HTTP/1.0 200 OK\r\n\r\npart",
     ] {
         let upstream = Upstream::with(move |conversation| {
             conversation.read_request();

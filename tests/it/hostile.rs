@@ -704,7 +704,7 @@ fn a_protocol_that_nobody_switched_to_reaches_nobody() {
     let mut requests = Vec::new();
     for upgrade in [
         "h2c",
-        "websocket",
+        "websockets",
         "HTTP/2.0",
         "TLS/1.0",
         "h2c, websocket",

@@ -248,6 +248,60 @@ fn an_answer_that_is_cut_off_is_never_a_whole_one() {
 }
 
 #[test]
+fn an_answer_before_the_body_was_sent_reaches_the_caller() {
+    let upstream = Http2::with(100, |mut exchange: Exchange| async move {
+        let head = Response::builder().status(413).body(()).expect("a head");
+        let mut body = exchange.respond(head);
+        // It reads no more of the request, and resets the stream (RFC 9113 section 8.1).
+        let _ = body.send_data(Bytes::from_static(b"big"), true);
+    });
+    let (proxy, _folder) = proxy(&upstream, "");
+    let mut caller = Caller::connect(proxy.address);
+    caller.write("POST /acme HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nstart");
+    let answer = caller.read();
+    assert_eq!((answer.status, answer.text().as_str()), (413, "big"));
+    assert_eq!(get(proxy.address, "/acme").status, 413);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_request_that_wants_to_leave_http_goes_over_http1_where_that_is_spoken() {
+    let terms = Terms {
+        speaks: vec![b"h2"],
+        ..Terms::default()
+    };
+    // What is offered nothing speaks HTTP/1.
+    let upstream = Upstream::on(&terms, |conversation| {
+        let Some(head) = conversation.read_head() else {
+            return;
+        };
+        conversation.note(head.as_bytes());
+        if head.starts_with("GET") {
+            conversation.write(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+            frames::until(conversation, u8::MAX);
+            return;
+        }
+        assert!(
+            conversation.read_exact(&mut [0; 6]),
+            "the rest of the preface"
+        );
+        conversation.write(frames::SETTINGS);
+        while let Some(stream) = frames::until(conversation, frames::HEADERS) {
+            conversation.write(frames::ok(stream));
+        }
+    });
+    let asks = "GET /acme HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for (protocol, status) in [("auto", 101), ("http2", 200)] {
+        let (proxy, _folder) = proxy_to(&upstream, &format!("protocol = \"{protocol}\""));
+        assert_eq!(send(proxy.address, GET).status, 200);
+        let answer = Caller::connect(proxy.address).write(asks).read();
+        assert_eq!(answer.status, status, "{protocol}");
+    }
+}
+
+#[test]
 fn a_silent_connection_is_left_by_the_requests_that_follow() {
     let upstream = raw(|conversation| {
         while let Some(stream) = frames::until(conversation, frames::HEADERS) {

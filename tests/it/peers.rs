@@ -10,12 +10,14 @@
 
 mod clients;
 mod curl;
+mod forward;
 mod grpc;
 mod java;
 mod netcat;
 mod oidc_provider;
 mod openssl;
 mod pyjwt;
+mod websocket;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod canary;
+pub mod dns;
 pub mod folder;
 pub mod http2;
 pub mod process;

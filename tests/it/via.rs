@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::support::upstream::NAME;
-use crate::support::{Folder, Proxy, Upstream, get};
+use crate::support::{Folder, Process, Proxy, Upstream, get};
 
 /// A proxy that notes what it is asked for, answers with `status`, and leads to `to`.
 fn parent(to: SocketAddr, status: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -113,4 +113,76 @@ fn a_parent_proxy_that_refuses_is_told_apart_from_the_target() {
         (502, "upstream-refused")
     );
     assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn a_parent_proxy_that_asks_is_told_who_we_are_and_the_target_is_not() {
+    let (upstream, folder) = service();
+    folder.write("proxy-password", "open sesame\n");
+    let (via, asked) = parent(upstream.address, "200 OK");
+    let with_login = format!(
+        "via = {{ url = \"http://{via}\", user = \"Aladdin\", password = {{ file = \"proxy-password\" }} }}"
+    );
+    let text = configuration(via).replace(&format!("via = \"http://{via}\""), &with_login);
+    let loaded = countersign::config::parse(
+        "proxy.toml",
+        &text,
+        folder.path(),
+        &countersign::secret::store::Store::Disk,
+    );
+    let shown = loaded.expect("it can be used").shown;
+    assert!(shown.contains("Aladdin"), "{shown}");
+    assert!(
+        !shown.contains("sesame") && !shown.contains("QWxh"),
+        "{shown}"
+    );
+
+    let proxy = Proxy::start(&folder, &text);
+    assert_eq!(get(proxy.address, "/acme/x").status, 200);
+    let login = "\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+    let asked = asked.lock().expect("nobody asks any more").clone();
+    assert_eq!(asked.len(), 2);
+    assert!(asked.iter().all(|it| it.contains(login)), "{asked:?}");
+    for request in upstream.requests() {
+        assert!(!request.to_lowercase().contains("proxy-auth"), "{request}");
+    }
+}
+
+#[test]
+fn the_log_says_whether_a_login_is_missing_or_refused_and_never_shows_it() {
+    for (login, says) in [
+        ("", "wants a login (407): give `via` a user and a password"),
+        (
+            ", user = \"Aladdin\", password = { file = \"secret\" }",
+            "refused the login of `Aladdin` (407)",
+        ),
+    ] {
+        let (upstream, folder) = service();
+        let (via, _asked) = parent(upstream.address, "407 Proxy Authentication Required");
+        let text = format!(
+            r#"
+[listeners.local]
+address = "127.0.0.1:0"
+
+[targets.acme]
+url = "https://{NAME}:8443"
+credential = "none"
+via = {{ url = "http://{via}"{login} }}
+tls.ca = ["ca.pem"]
+"#
+        );
+        folder.write("proxy.toml", text);
+        let process = Process::start(folder.path(), &[]);
+        let answer = get(process.address(), "/acme/x");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (502, "upstream-refused")
+        );
+        let said = process.wait_for(says);
+        assert!(
+            !said.contains("a secret") && !said.contains("Basic "),
+            "{said}"
+        );
+        assert!(!answer.text().contains("Aladdin"), "{}", answer.text());
+    }
 }

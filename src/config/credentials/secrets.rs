@@ -3,10 +3,10 @@
 
 use crate::config::Context;
 use crate::config::read::Reader;
-use crate::config::reference::reference;
+use crate::config::reference::material;
 use crate::jws::{Algorithm, SigningKey};
 use crate::secret::Secret;
-use crate::secret::material::{Material, Place};
+use crate::secret::material::Material;
 
 /// The key that signs, which must be of the kind that the algorithm needs.
 pub(super) fn key(
@@ -21,7 +21,7 @@ pub(super) fn key(
 }
 
 /// A secret that is text.
-pub(super) fn text(
+pub(in crate::config) fn text(
     reader: &Reader<'_>,
     name: &str,
     context: &Context<'_>,
@@ -40,26 +40,5 @@ fn load<T>(
 ) -> Option<Material<T>> {
     let node = reader.node(name)?;
     let place = format!("`{name}` in {}", reader.place());
-    let reference = reference(&place, &node, context.problems)?;
-    let at = node.given.as_ref().unwrap_or(&node.at);
-    let stands = Place {
-        reference,
-        folder: context.folder.to_path_buf(),
-        store: context.store.clone(),
-        modes: context.modes,
-    };
-    match Material::load(stands, parse) {
-        Ok((material, warning)) => {
-            if let Some(warning) = warning {
-                context.problems.warn(at, format!("{place}: {warning}"), "");
-            }
-            Some(material)
-        }
-        Err(error) => {
-            context
-                .problems
-                .fault(at, format!("{place}: {}", error.message), error.help);
-            None
-        }
-    }
+    material(&place, &node, context, parse)
 }

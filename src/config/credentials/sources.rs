@@ -22,8 +22,8 @@ use crate::credential::self_signed::{Keys, SelfSigned};
 use crate::credential::step::{Authorization, Encoding, Step};
 use crate::credential::template::{Blank, Template};
 use crate::credential::{Config, Source};
-use crate::dial::via::Via;
 use crate::jws::Algorithm;
+use crate::outgoing::Place;
 use crate::secret::kept::Kept;
 use crate::url::Url;
 
@@ -160,10 +160,46 @@ fn placement(reader: &Reader<'_>) -> Option<Placement> {
             Err(format!("`{text}` is not one word"))
         }
     });
-    Some(Placement {
-        header: header?.value,
-        scheme: scheme?.value,
-    })
+    let query = reader.parsed("query", place_name);
+    let cookie = reader.parsed("cookie", place_name);
+    let (header, mut scheme) = (header?.value, scheme?.value);
+    let places: Vec<&str> = ["header", "query", "cookie"]
+        .into_iter()
+        .filter(|name| reader.has(name))
+        .collect();
+    if places.len() > 1 {
+        let message = format!(
+            "{} names more than one place: {}",
+            reader.place(),
+            places.join(", ")
+        );
+        let help = "a token stands in one place of a request";
+        reader.problems().fault(reader.at(), message, help);
+    }
+    let place = match (query, cookie) {
+        (Some(name), _) => Place::Query(name.value),
+        (None, Some(name)) => Place::Cookie(name.value),
+        (None, None) => Place::Header(header),
+    };
+    if !matches!(place, Place::Header(_)) {
+        if reader.has("scheme") && !scheme.is_empty() {
+            let message = format!("`scheme` in {} is for headers alone", reader.place());
+            let help = "take it out";
+            reader.problems().fault(reader.at(), message, help);
+        }
+        scheme.clear();
+    }
+    Some(Placement { place, scheme })
+}
+
+/// The name of a parameter or a cookie, such as needs no encoding.
+fn place_name(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no plain name of letters and digits"))
+    }
 }
 
 fn exchange(reader: &Reader<'_>, context: &Context<'_>) -> Option<Exchange> {
@@ -275,14 +311,14 @@ fn line(reader: &Reader<'_>, context: &Context<'_>) -> Option<Line> {
     let timeouts = reader.table("timeouts", |it| {
         ["connect", "tls", "total"].map(|name| it.duration(name).value)
     })?;
-    let via = reader.parsed("via", Via::parse);
-    if (reader.has("connect") && connect.is_none()) || (reader.has("via") && via.is_none()) {
+    let via = connections::via(reader, context);
+    if reader.has("connect") && connect.is_none() {
         return None;
     }
     Some(Line {
         verification: verification?,
         connect: connect.map(|given| given.value),
-        via: via.map(|given| given.value),
+        via: via.ok()?,
         connect_timeout: timeouts[0],
         tls_timeout: timeouts[1],
         total: timeouts[2],

@@ -113,7 +113,10 @@ fn httpdate_unix(text: &str) -> u64 {
 fn a_token_that_cannot_be_had_leaves_with_1_and_all_causes() {
     let folder = folder();
     for (name, said) in [
-        ("away", "127.0.0.1:1: Connection refused"),
+        (
+            "away",
+            "cannot connect to `nowhere.invalid`: 127.0.0.1:1: Connection refused",
+        ),
         ("command", "false"),
     ] {
         let made = run(folder.path(), &["token", name]);

@@ -29,8 +29,18 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::SECRETS, &["secrets"]),
     (&keys::CONFINE, &["confine"]),
     (&keys::LISTENER, &["listeners.*"]),
+    (&keys::LISTENER_TLS, &["listeners.*.tls"]),
+    (&keys::CERTIFICATE, &["listeners.*.tls.certificates.*"]),
     (&keys::SELF_SIGNED, &["credentials.*.self-signed"]),
-    (&keys::PLACEMENT, &["credentials.*.self-signed.placement"]),
+    (
+        &keys::PLACEMENT,
+        &[
+            "credentials.*.self-signed.placement",
+            "credentials.*.exchange.placement",
+            "credentials.*.login.placement",
+            "credentials.*.static.placement",
+        ],
+    ),
     (&keys::EXCHANGE, &["credentials.*.exchange"]),
     (&keys::ASSERTION, &["credentials.*.exchange.assertion"]),
     (
@@ -39,8 +49,6 @@ const PLACES: &[(&Section, &[&str])] = &[
     ),
     (&keys::REFRESH, &["credentials.*.login.refresh"]),
     (&keys::STATIC, &["credentials.*.static"]),
-    (&keys::PLACEMENT, &["credentials.*.exchange.placement"]),
-    (&keys::PLACEMENT, &["credentials.*.login.placement"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.cylance.timeouts"]),
     (&keys::CALL_TIMEOUTS, &["credentials.*.login.timeouts"]),
     (
@@ -63,7 +71,9 @@ const PLACES: &[(&Section, &[&str])] = &[
     (&keys::RATE, &["targets.*.rate"]),
     (&keys::HEADERS, &["targets.*.headers"]),
     (&keys::HEADERS, &["targets.*.response-headers"]),
+    (&keys::VIA, &["targets.*.via"]),
     (&keys::ROUTE, &["targets.*.routes.*"]),
+    (&keys::ROUTE_TIMEOUTS, &["targets.*.routes.*.timeouts"]),
 ];
 
 #[test]
@@ -93,7 +103,7 @@ fn the_example_can_be_used_with_everything_in_it_switched_on() {
     );
     assert_eq!(
         cli::text(&checked.stdout),
-        "proxy.toml can be used: 2 listeners, 17 credentials, 15 targets\n"
+        "proxy.toml can be used: 5 listeners, 17 credentials, 15 targets\n"
     );
 }
 
@@ -213,6 +223,8 @@ fn secrets() -> Folder {
         "refresh",
         "delegates",
         "token",
+        "door",
+        "proxy",
     ] {
         folder.write(
             &format!("secrets/{name}"),
@@ -228,6 +240,8 @@ fn secrets() -> Folder {
     folder.write("secrets/service-account.json", account.to_string());
     let authority = Authority::new().expect("an authority");
     folder.write("secrets/appliances.pem", authority.pem());
+    folder.write("secrets/callers.pem", authority.pem());
+    folder.write_identity("secrets/gateway", &authority);
     let (certificate, key) = support::client_certificate(&authority);
     folder.write("secrets/client-certificate.pem", certificate);
     folder.write("secrets/client-key.pem", key);

@@ -2,6 +2,7 @@
 //! every kind of TOML value that it does not take.
 
 use countersign::config::keys::{self, Kind, Section};
+use countersign::emulator::Authority;
 use serde_json::{Value, json};
 
 use super::parse;
@@ -30,6 +31,8 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::SECRETS, "/secrets"),
     (&keys::CONFINE, "/confine"),
     (&keys::LISTENER, "/listeners/local"),
+    (&keys::LISTENER_TLS, "/listeners/local/tls"),
+    (&keys::CERTIFICATE, "/listeners/local/tls/certificates/0"),
     (&keys::SELF_SIGNED, "/credentials/acme/self-signed"),
     (&keys::PLACEMENT, "/credentials/acme/self-signed/placement"),
     (&keys::REFERENCE, "/credentials/acme/self-signed/key"),
@@ -54,7 +57,9 @@ const PLACES: &[(&Section, &str)] = &[
     (&keys::RATE, "/targets/acme/rate"),
     (&keys::HEADERS, "/targets/acme/headers"),
     (&keys::HEADERS, "/targets/acme/response-headers"),
+    (&keys::VIA, "/targets/sidecar/via"),
     (&keys::ROUTE, "/targets/acme/routes/0"),
+    (&keys::ROUTE_TIMEOUTS, "/targets/acme/routes/0/timeouts"),
 ];
 
 /// The declared tables of a preset, likewise in [`preset`].
@@ -70,7 +75,9 @@ fn base() -> Value {
     json!({
         "log": {}, "admin": { "address": r#""127.0.0.1:0""# }, "limits": {}, "timeouts": {}, "dns": {},
         "secrets": {}, "confine": {},
-        "listeners": { "local": { "address": r#""127.0.0.1:0""# } },
+        "listeners": { "local": { "address": r#""127.0.0.1:0""#, "tls": { "certificates": [{
+            "certificate": r#""local.pem""#, "key": { "file": r#""local-key.pem""# },
+        }] } } },
         "credentials": { "acme": { "self-signed": {
             "algorithm": r#""ES512""#,
             "key": { "file": r#""key.pem""# },
@@ -95,11 +102,12 @@ fn base() -> Value {
         } }, "sidecar": { "static": { "token": { "file": r#""kid""# } } } },
         "targets": { "partner": { "url": r#""https://partner.example""# },
             "cluster": { "url": r#""https://cluster.example""# },
-            "sidecar": { "url": r#""https://sidecar.example""# }, "acme": {
+            "sidecar": { "url": r#""https://sidecar.example""#,
+                "via": { "url": r#""http://proxy.example:3128""# } }, "acme": {
             "url": r#""https://acme.example""#,
             "tls": {}, "pool": {}, "timeouts": {}, "headers": {}, "response-headers": {},
             "limits": {}, "rate": { "requests": "7" },
-            "routes": [{}],
+            "routes": [{ "timeouts": {} }],
         } },
     })
 }
@@ -222,14 +230,15 @@ fn with_wrong_kinds(
 fn takes(kind: &Kind, value: &str) -> bool {
     match kind {
         Kind::Text
+        | Kind::TextOrTable(_)
         | Kind::Duration
         | Kind::Timeout
         | Kind::Size
         | Kind::Word(_)
         | Kind::Identifier => value == "text",
         Kind::Texts => value == "text",
-        Kind::Ports => value == "list",
         Kind::Integer(..) => value == "integer",
+        Kind::Integers(..) => matches!(value, "integer" | "list"),
         Kind::Boolean => value == "boolean",
         Kind::Any => true,
         Kind::Free => value == "table",
@@ -241,6 +250,7 @@ fn folder() -> Folder {
     let folder = Folder::new();
     folder.write_key("key.pem");
     folder.write("kid", "the key");
+    folder.write_identity("local", &Authority::new().expect("an authority"));
     folder
 }
 

@@ -281,7 +281,10 @@ fn a_vendor_nobody_here_has_heard_of_is_one_file() {
     // What was not given and may be left out is left out.
     assert!(!loaded.shown.contains("account"), "{}", loaded.shown);
     let placement = &loaded.config.credentials[0].placement;
-    assert_eq!(placement.header.as_str(), "x-widgets-token");
+    assert_eq!(
+        placement.place.header().map(http::HeaderName::as_str),
+        Some("x-widgets-token")
+    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::canary;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the proxy.
-pub struct Caller {
-    reader: BufReader<TcpStream>,
+pub struct Caller<S = TcpStream> {
+    reader: BufReader<S>,
 }
 
 /// An answer as it came over the wire, its body without chunk framing.
@@ -76,14 +76,26 @@ impl Caller {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+}
+
+impl<S: Read + Write> Caller<S> {
+    /// Speaks over a connection that a test has made.
+    pub fn over(stream: S) -> Self {
         Self {
             reader: BufReader::new(stream),
         }
     }
 
     /// The socket itself.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         self.reader.get_ref()
+    }
+
+    /// The socket, of a caller that has read nothing yet.
+    pub fn into_stream(self) -> S {
+        self.reader.into_inner()
     }
 
     /// Writes bytes.

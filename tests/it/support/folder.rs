@@ -4,6 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign::emulator::Authority;
+
 use super::canary;
 
 /// The folder.
@@ -39,12 +43,33 @@ impl Folder {
         fs::set_permissions(self.0.join(name), permissions).expect("a mode");
     }
 
+    /// Writes a server's certificate for this name as NAME.pem, and its key as NAME-key.pem.
+    pub fn write_identity(&self, name: &str, authority: &Authority) {
+        let names = name.rsplit('/').take(1).map(str::to_owned).collect();
+        let (certificate, key) = authority.server_certificate(names).expect("a certificate");
+        self.write(&format!("{name}.pem"), pem("CERTIFICATE", &certificate));
+        let key = pem("PRIVATE KEY", key.secret_der());
+        self.write(&format!("{name}-key.pem"), key);
+    }
+
     /// Writes a new private key on P-521, and gives its public half.
     pub fn write_key(&self, name: &str) -> String {
         let pair = countersign::jws::generate(countersign::jws::KeyKind::EcP521);
         self.write(name, pair.private_pem.expose());
         pair.public_pem
     }
+}
+
+/// DER in the form of PEM (RFC 7468).
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| str::from_utf8(line).ok())
+        .collect();
+    let lines = lines.join("\n");
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
 }
 
 impl Drop for Folder {

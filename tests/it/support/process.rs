@@ -38,8 +38,13 @@ impl Process {
 
     /// Starts the program the way that this command does.
     pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self::run(command)
+    }
+
+    /// The same, with what the command has on its standard input.
+    pub fn run(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -35,7 +35,7 @@ impl Proxy {
         let loaded = config::parse("proxy.toml", text, folder.path(), &Store::Disk)
             .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let running = app::start(loaded.config, clock).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -49,7 +49,7 @@ impl Proxy {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let origin = config::origin(path, trail);
         let running = app::follow(loaded.config, origin, Clock::system()).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -59,7 +59,7 @@ impl Proxy {
     /// Starts a configuration that no file could say.
     pub fn start_config(config: app::Config) -> Self {
         let running = app::start(config, Clock::system()).expect("it starts");
-        let address = running.listeners()[0].1;
+        let address = address(&running);
         Self {
             running: Some(running),
             address,
@@ -103,7 +103,15 @@ impl Proxy {
             .find(|it| it.0 == name)
             .expect("a listener")
             .1
+            .ip()
+            .expect("an IP address")
     }
+}
+
+/// The first listener's address. One without is reached otherwise.
+fn address(running: &Running) -> SocketAddr {
+    let first = running.listeners().remove(0).1;
+    first.ip().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 impl Drop for Proxy {

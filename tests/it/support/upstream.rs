@@ -93,6 +93,14 @@ impl Upstream {
         Self::on(&Terms::default(), hold)
     }
 
+    /// The same at a certain address.
+    pub fn at(
+        address: SocketAddr,
+        hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
+    ) -> Self {
+        Trusted::new(address).start(hold)
+    }
+
     /// The same on other terms.
     pub fn on(terms: &Terms, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let authority = Authority::new().expect("an authority");
@@ -100,7 +108,7 @@ impl Upstream {
             .server_certificate(vec![NAME.to_owned()])
             .expect("a certificate");
         let config = server(terms, vec![certificate], key);
-        Self::serve(authority.pem(), config, hold)
+        Self::serve(anywhere(), authority.pem(), config, hold)
     }
 
     /// The same with another certificate.
@@ -110,15 +118,16 @@ impl Upstream {
         key: PrivateKeyDer<'static>,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(ca_pem, server(&Terms::default(), chain, key), hold)
+        let config = server(&Terms::default(), chain, key);
+        Self::serve(anywhere(), ca_pem, config, hold)
     }
 
     fn serve(
+        listener: TcpListener,
         ca_pem: String,
         config: ServerConfig,
         hold: impl Fn(&mut Conversation) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let upstream = Self {
             address: listener.local_addr().expect("an address"),
             ca_pem,
@@ -172,6 +181,42 @@ impl Upstream {
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+}
+
+/// A server that is trusted before it is there.
+pub struct Trusted {
+    /// Where it will be.
+    pub address: SocketAddr,
+    /// Who vouches for it.
+    pub ca_pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Trusted {
+    /// One for the usual name and the address.
+    pub fn new(address: SocketAddr) -> Self {
+        let authority = Authority::new().expect("an authority");
+        let names = vec![NAME.to_owned(), address.ip().to_string()];
+        let (certificate, key) = authority.server_certificate(names).expect("a certificate");
+        Self {
+            address,
+            ca_pem: authority.pem(),
+            certificate,
+            key,
+        }
+    }
+
+    /// Starts the server.
+    pub fn start(self, hold: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Upstream {
+        let listener = TcpListener::bind(self.address).expect("a free port");
+        let config = server(&Terms::default(), vec![self.certificate], self.key);
+        Upstream::serve(listener, self.ca_pem, config, hold)
+    }
+}
+
+fn anywhere() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a free port")
 }
 
 /// The server's side of a handshake.
@@ -242,6 +287,11 @@ impl Conversation {
             .lock()
             .expect("no test panics while it holds this")
             .push(bytes.to_vec());
+    }
+
+    /// Ends its own side of the connection, without a word in TLS.
+    pub fn end_writing(&mut self) {
+        let _ = self.stream.sock.shutdown(std::net::Shutdown::Write);
     }
 
     /// Waits for a further request, as long as that; gives whether one came.

@@ -51,6 +51,44 @@ fn a_revoked_token_costs_one_renewal_and_the_caller_notices_nothing() {
 }
 
 #[test]
+fn a_handshake_for_another_protocol_is_repeated_before_the_switch() {
+    let endpoint = Endpoint::giving(1000);
+    let upstream = Upstream::with(|conversation| {
+        while let Some(request) = conversation.read_request() {
+            if bearer(&request) == "token-0" {
+                conversation.write(answer("401 No", "", "who?"));
+                continue;
+            }
+            conversation.write(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+            let mut word = [0; 4];
+            while conversation.read_exact(&mut word) {
+                conversation.write(word);
+            }
+        }
+    });
+    let it = Setting::new(&endpoint, &upstream, "");
+    it.token();
+    it.pass(31.0);
+    let mut caller = Caller::connect(it.proxy.address);
+    caller.write(
+        "GET /api/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(caller.read().status, 101);
+    caller.write("ping");
+    let mut word = [0; 4];
+    assert!(caller.read_exact(&mut word) && word == *b"ping");
+    assert_eq!(seen(&upstream), ["token-0", "token-1"]);
+    assert!(
+        upstream
+            .requests()
+            .iter()
+            .all(|it| it.contains("\r\nupgrade: websocket\r\n"))
+    );
+}
+
+#[test]
 fn a_small_body_is_kept_and_sent_again_and_a_larger_or_chunked_one_is_not() {
     let (endpoint, api) = (Endpoint::giving(1000), Api::new());
     let it = Setting::new(&endpoint, &api.upstream, "");

@@ -1,0 +1,57 @@
+//! listener → route: who may come in, and where that leads.
+
+use crate::body::RequestBody;
+use crate::listener::Entrance;
+use crate::normalize::Normalized;
+use crate::plan::{Plan, Route};
+use crate::respond::Refused;
+use crate::router::Miss;
+
+/// The port of a URL that says none.
+const HTTP: &str = "80";
+
+/// The route that a request takes from where it came in.
+pub(super) fn route<'a>(
+    plan: &'a Plan,
+    request: &Normalized<RequestBody>,
+    listener: usize,
+    entrance: &Entrance,
+) -> Result<&'a Route, Refused> {
+    let config = &plan.listeners[listener].config;
+    if config.forward && request.is_for_a_proxy() {
+        config.admit_forward(request)?;
+        match forward(plan, request, listener) {
+            // It may mean this proxy itself, by a name of its own.
+            Err(Miss::NoTarget(_)) if config.is_own(request.host(), entrance.local) => {}
+            found => return Ok(found?),
+        }
+    }
+    config.admit(request, entrance)?;
+    Ok(plan.routes.select(listener, request)?)
+}
+
+/// The route to the target that has the host of a URL. It leads nowhere else: no connection is ever
+/// opened to a host that a caller names.
+fn forward<'a>(
+    plan: &'a Plan,
+    request: &Normalized<RequestBody>,
+    listener: usize,
+) -> Result<&'a Route, Miss> {
+    let host = request.host().unwrap_or_default();
+    let nobody = || Miss::NoTarget(host.to_owned());
+    let found = plan.forwards.select(listener, request);
+    let route = found.map_err(|miss| match miss {
+        Miss::NoRoute => nobody(),
+        other => other,
+    })?;
+    let port = request.port();
+    let has_port = plan.targets[route.target].endpoints.iter().any(|it| {
+        it.host.eq_ignore_ascii_case(host) && port.parse().is_ok_and(|port: u16| port == it.port)
+    });
+    if port.is_empty() || port == HTTP || has_port {
+        Ok(route)
+    } else {
+        // Another service of that host.
+        Err(nobody())
+    }
+}
