@@ -121,7 +121,14 @@ pub fn sent(request: &[u8]) {
 /// Whether what has this name is a secret, as far as a name tells.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let names = ["auth", "token", "key", "secret", "password", "assertion"];
+    let names = [
+        "authorization",
+        "token",
+        "key",
+        "secret",
+        "password",
+        "assertion",
+    ];
     names.iter().any(|it| name.contains(it)) && !name.contains("type")
 }
 
