@@ -121,7 +121,14 @@ pub fn sent(request: &[u8]) {
 /// Whether what has this name is a secret, as far as a name tells.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let names = ["auth", "token", "key", "secret", "password", "assertion"];
+    let names = [
+        "authorization",
+        "token",
+        "key",
+        "secret",
+        "password",
+        "assertion",
+    ];
     names.iter().any(|it| name.contains(it)) && !name.contains("type")
 }
 
@@ -138,7 +145,10 @@ pub fn written(name: &str, content: &[u8]) {
         "appliances.pem",
     ];
     let text = String::from_utf8_lossy(content);
-    if public.iter().any(|it| name.ends_with(it)) || text.contains("BEGIN CERTIFICATE") {
+    if public.iter().any(|it| name.ends_with(it))
+        || name.contains(".toml")
+        || text.contains("BEGIN CERTIFICATE")
+    {
         return;
     }
     // A file with a secret in it has identifiers beside, which are none.
