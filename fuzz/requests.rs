@@ -164,7 +164,7 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
                             HeaderValue::from_static(OURS),
                         ),
                     };
-                    let wire = sent(authorized.into_request()).await;
+                    let wire = sent(*authorized.into_request()).await;
                     wires.borrow_mut().push((wire, theirs));
                 }
             }

@@ -460,6 +460,11 @@ impl Credential {
         if let Some(value) = view.borrow_mut().good_at(now, &self.cell) {
             return Ok(value);
         }
+        Box::pin(self.wait(patience)).await
+    }
+
+    /// The next token, as soon as it is there.
+    async fn wait(&self, patience: Duration) -> Result<HeaderValue, Unavailable> {
         match tokio::time::timeout(patience, self.cell.wait(&self.clock)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => Err(Unavailable {

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -13,13 +15,14 @@ use tokio::time::{Instant, timeout};
 use crate::body::{RequestBody, ResponseBody};
 use crate::clock::Clock;
 use crate::credential::cell::View;
+use crate::credential::{Credential, Trial};
 use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
 use crate::listener::admit_caller;
 use crate::listener::door::{self, Turned};
 use crate::listener::stream::{Socket, Stream};
 use crate::normalize::{Normalized, normalize};
-use crate::outgoing::prepare;
+use crate::outgoing::{Authorized, Repeatable, prepare};
 use crate::plan::{Plan, Route, Target};
 use crate::respond::Refused;
 use crate::shutdown::Busy;
@@ -213,7 +216,8 @@ impl Gateway {
         let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
         let mut passage = Passage::begin(&snapshot.nowhere, note);
         let served = self.serve(&snapshot, request, place, &entrance, busy, &mut passage);
-        match caught(served).await {
+        let served = caught(pin!(served)).await;
+        match served {
             Some(Ok(answer)) => passage.answer(answer),
             Some(Err(refused)) => self.refuse(refused, passage),
             None => self.refuse(Refused::internal(), passage),
@@ -312,20 +316,33 @@ async fn forward(
     if ours.is_some()
         && sent.answer.status() == StatusCode::UNAUTHORIZED
         && let Some(copy) = sent.copy.take()
-        // The rest of the body, if the answer came before it.
-        && timeout(patience, copy.body().whole()).await == Ok(true)
-        && let Some((again, trial)) = credential.place_again(copy, view, patience).await
+        && let Some((again, trial)) = Box::pin(reauthorize(credential, copy, view, patience)).await
     {
         passage.counts().replayed.up();
         passage.wears(credential);
         ours = again.credential().cloned();
-        sent = upstream.send(again, &deadlines).await?;
+        sent = Box::pin(upstream.send(again, &deadlines)).await?;
         credential.hear(&trial, sent.answer.status());
     }
     if ours.is_some() && sent.answer.status() == StatusCode::UNAUTHORIZED {
         credential.say_refused(&target.name);
     }
     Ok(exchange.finish(sent, ours.as_ref(), passage.counts()))
+}
+
+/// The request once more with another credential, if there is any point in that.
+async fn reauthorize(
+    credential: &Credential,
+    copy: Repeatable<RequestBody>,
+    view: &RefCell<View>,
+    patience: Duration,
+) -> Option<(Authorized<RequestBody>, Trial)> {
+    // The rest of the body, if the answer came before it.
+    let is_whole = timeout(patience, copy.body().whole()).await;
+    if is_whole != Ok(true) {
+        return None;
+    }
+    credential.place_again(copy, view, patience).await
 }
 
 /// Hands the answer to the caller; where the target has switched protocols, the connections too.

@@ -107,10 +107,11 @@ impl Pseudonym {
     }
 }
 
-/// A request that is fit to leave once it has its credential.
+/// A request that is fit to leave once it has its credential. It stays in one place from here on: it
+/// is handed through so many functions that wait that copying it costs more than the memory does.
 #[derive(Debug)]
 pub struct Outgoing<B> {
-    request: Request<B>,
+    request: Box<Request<B>>,
     /// The caller's own credential is in it, and its route passes that on.
     has_callers_credential: bool,
 }
@@ -118,7 +119,7 @@ pub struct Outgoing<B> {
 /// A request that may be sent.
 #[derive(Debug)]
 pub struct Authorized<B> {
-    request: Request<B>,
+    request: Box<Request<B>>,
     /// What was put on it.
     credential: Option<HeaderValue>,
 }
@@ -197,7 +198,7 @@ impl<B> Authorized<B> {
         *copy.uri_mut() = self.request.uri().clone();
         *copy.headers_mut() = self.request.headers().clone();
         Some(Repeatable(Self {
-            request: copy,
+            request: Box::new(copy),
             credential: self.credential.clone(),
         }))
     }
@@ -216,7 +217,7 @@ impl<B> Authorized<B> {
 
     /// The request, for the one who sends it.
     #[must_use]
-    pub fn into_request(self) -> Request<B> {
+    pub fn into_request(self) -> Box<Request<B>> {
         self.request
     }
 }
@@ -286,7 +287,7 @@ pub fn prepare<B: Body>(request: Normalized<B>, config: &Config) -> Result<Outgo
         parts.headers.insert(name, value.clone());
     }
     Ok(Outgoing {
-        request: Request::from_parts(sent_as(parts), body),
+        request: Box::new(Request::from_parts(sent_as(parts), body)),
         has_callers_credential,
     })
 }

@@ -172,9 +172,14 @@ impl Upstream {
         let Deadlines { timeouts, end } = *deadlines;
         let asked = request.protocol().cloned();
         let sending = retry::send(&self.members, request, timeouts.first_byte);
-        let sent = by(end, sending).await;
-        let (answer, lease, copy) =
-            sent.ok_or(UpstreamError::OverTime(timeouts.total.unwrap_or_default()))??;
+        let (answer, lease, copy) = match end {
+            None => sending.await?,
+            Some(end) => {
+                let over_time = |_| UpstreamError::OverTime(timeouts.total.unwrap_or_default());
+                let sent = timeout_at(end, Box::pin(sending)).await;
+                sent.map_err(over_time)??
+            }
+        };
         let switched_to = match answer.status() {
             StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, &answer)?),
             _ => None,
@@ -206,15 +211,6 @@ impl Upstream {
     /// Drops connections that have been idle for too long.
     pub fn sweep(&self) {
         self.members.sweep();
-    }
-}
-
-/// What comes of some work, unless it ends too late.
-async fn by<T>(end: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    tokio::pin!(work);
-    match end {
-        None => Some(work.as_mut().await),
-        Some(end) => timeout_at(end, work.as_mut()).await.ok(),
     }
 }
 

@@ -39,7 +39,7 @@ fn request(target: &str, headers: &[(&str, &str)]) -> Normalized<Empty<&'static 
 
 fn sent(target: &str, headers: &[(&str, &str)], config: &Config) -> Request<Empty<&'static [u8]>> {
     let outgoing = prepare(request(target, headers), config).expect("may leave");
-    outgoing
+    *outgoing
         .authorize(
             &Place::Header(header::AUTHORIZATION),
             HeaderValue::from_static("Bearer ours"),

@@ -112,10 +112,18 @@ impl Pool {
     ///
     /// [`UpstreamError::Dial`] if a new one is needed and cannot be opened.
     pub async fn lease(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
-        if let Some(lease) = self.take() {
-            self.counts.reused.up();
-            return Ok(lease);
+        match self.take() {
+            Some(lease) => {
+                self.counts.reused.up();
+                Ok(lease)
+            }
+            // What it takes to open a connection is large, and a request that finds one shall not
+            // carry it around.
+            None => Box::pin(self.wait_or_open()).await,
         }
+    }
+
+    async fn wait_or_open(self: &Rc<Self>) -> Result<Lease, UpstreamError> {
         if self.endpoint.protocol != Protocol::Http1 {
             let coming = self.opening.wait(|| self.take(), || self.unsettled()).await;
             if let Some(lease) = coming {
@@ -282,7 +290,7 @@ impl Lease {
     /// ask (RFC 9113 section 8.6), and where nothing else is spoken the request goes without.
     pub(super) async fn fit_for<B>(self, request: &Request<B>) -> Result<Self, UpstreamError> {
         if matches!(self.line, Line::Shared(_)) && request.headers().contains_key(header::UPGRADE) {
-            let other = self.pool.lease_http1().await?;
+            let other = Box::pin(self.pool.lease_http1()).await?;
             return Ok(other.unwrap_or(self));
         }
         Ok(self)

@@ -6,6 +6,7 @@
 //! read is sent again only if it is idempotent (RFC 9110 section 9.2.2), once. What is sent again
 //! must have a body that is empty or kept.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use h2::Reason;
@@ -53,13 +54,13 @@ pub(super) async fn send(
             && failure.lease.is_reused()
         {
             failure.lease.pool.counts().retried.up();
-            request = *unsent;
+            request = unsent;
             continue;
         }
         let outcome = match copy {
             Some(copy) if may_be_repeated(&failure.error, &failure.lease, &copy) => {
-                let lease = failure.lease.another().await?;
-                send_anew(lease, copy, first_byte).await
+                let lease = Box::pin(failure.lease.another()).await?;
+                Box::pin(send_anew(lease, copy, first_byte)).await
             }
             _ => Err(classify(failure.error, &failure.progress)),
         };
@@ -96,13 +97,16 @@ struct Failure {
 
 async fn attempt(
     lease: Lease,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     first_byte: Duration,
 ) -> Result<Result<(Response<Incoming>, Lease), Failure>, UpstreamError> {
     let mut lease = lease.fit_for(&request).await?;
     lease.address(&mut request);
     let progress = request.body().progress();
-    let sent = within(lease.send(request), &progress, first_byte).await;
+    let sent = {
+        let sending = pin!(lease.send(*request));
+        within(sending, &progress, first_byte).await
+    };
     let Ok(sent) = sent else {
         // Perhaps nobody is there any more, and others shall not wait in vain as well.
         lease.retire();
@@ -146,11 +150,10 @@ struct TooSlow;
 /// Waits for an answer, counting from the last byte of the request that was handed on: a long
 /// upload is not a slow answer.
 async fn within<T>(
-    answer: impl Future<Output = T>,
+    mut answer: Pin<&mut impl Future<Output = T>>,
     progress: &Progress,
     first_byte: Duration,
 ) -> Result<T, TooSlow> {
-    tokio::pin!(answer);
     loop {
         let deadline = progress.last() + first_byte;
         if let Ok(answer) = timeout_at(deadline, answer.as_mut()).await {
