@@ -328,6 +328,12 @@ impl From<router::Miss> for Refused {
             router::Miss::NoRoute | router::Miss::NoTarget(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no-route", REQUEST_DENIED, detail)
             }
+            router::Miss::Spelling => Self::new(
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                REQUEST_ERROR,
+                detail,
+            ),
             router::Miss::Method(allow) => Self {
                 allow,
                 ..Self::new(

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::headers;
 use crate::host::Pattern;
 use crate::normalize::Normalized;
+use crate::normalize::spelling::{is_plain, plain, segments};
 
 /// What a request must be to take a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +47,12 @@ impl Rule {
     }
 
     fn matches_all_but_method<B>(&self, listener: usize, request: &Normalized<B>) -> bool {
+        starts_with(request.path(), &self.path) && self.matches_around_path(listener, request)
+    }
+
+    /// Whether everything matches that stands beside the path.
+    fn matches_around_path<B>(&self, listener: usize, request: &Normalized<B>) -> bool {
         self.listener.is_none_or(|named| named == listener)
-            && starts_with(request.path(), &self.path)
             && self
                 .host
                 .as_ref()
@@ -68,6 +73,14 @@ impl Rule {
         self.methods.is_empty()
             || (self.methods.contains(request.method())
                 && !headers::override_method(request.headers()))
+    }
+
+    /// Whether a path starts with this rule's segments where letters and empty segments count for
+    /// less; `path` is spelt in the plain way.
+    fn leads_plainly(&self, path: &[u8]) -> bool {
+        let own = plain(&self.path);
+        let mut found = segments(path);
+        segments(&own).all(|segment| found.next() == Some(segment))
     }
 
     /// Whether every request at `listener` that matches `other` matches this rule too.
@@ -117,6 +130,11 @@ pub enum Miss {
         "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
     )]
     NoTarget(String),
+    /// A server that is less exact about paths would take this one for another route's.
+    #[error(
+        "this path is another spelling of one that has a route of its own; write it as that route does"
+    )]
+    Spelling,
     /// Rules match, but for other methods: these.
     #[error("no route takes this method here")]
     Method(Vec<Method>),
@@ -188,6 +206,31 @@ impl<T> Table<T> {
         } else {
             Miss::Method(methods)
         })
+    }
+
+    /// Whether a rule that is tried before the one that leads to `found` would have taken the request
+    /// if its path were spelt in another way, such as `/%61dmin` or `//admin` for `/admin`. It is
+    /// asked of the rules that lead to what `concerns` says: a server decides by itself what its paths
+    /// mean, and what a rule keeps from some callers must not reach it by another rule.
+    pub fn is_disguised<B>(
+        &self,
+        found: &T,
+        listener: usize,
+        request: &Normalized<B>,
+        concerns: impl Fn(&T) -> bool,
+    ) -> bool {
+        let mut path = None;
+        let mut before = self
+            .entries
+            .iter()
+            .take_while(|(_, it)| !std::ptr::eq(it, found));
+        !is_plain(request.path())
+            && before.any(|(rule, leads_to)| {
+                concerns(leads_to)
+                    && rule.matches_around_path(listener, request)
+                    && rule.takes_method(request)
+                    && rule.leads_plainly(path.get_or_insert_with(|| plain(request.path())))
+            })
     }
 
     /// Changes what the rules lead to; `None` if it cannot be changed for any of them.

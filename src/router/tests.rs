@@ -196,3 +196,52 @@ fn a_rule_for_certain_methods_takes_none_that_asks_for_another_in_a_header() {
             .is_ok()
     );
 }
+
+#[test]
+fn another_spelling_of_a_path_with_a_rule_of_its_own_is_noticed() {
+    let table = table(vec![
+        rule(""),
+        rule("/api/admin"),
+        Rule {
+            methods: vec![Method::DELETE],
+            ..rule("/keys")
+        },
+        for_host("h", "/Own"),
+    ]);
+    let is_disguised = |method: &str, host: &str, target: &str| {
+        let request = request(method, host, target);
+        let found = table.select(0, &request).expect("a rule");
+        let noticed = table.is_disguised(found, 0, &request, |_| true);
+        assert!(!table.is_disguised(found, 0, &request, |_| false));
+        noticed
+    };
+    for target in [
+        "/api/%61dmin",
+        "/api/%2561dmin/x",
+        "/api//admin",
+        "//api/admin",
+        "/api/Admin/x",
+        "/api;v=1/admin",
+        "/api/admin;x",
+        "/api/admin%20",
+        "/api/admin./x",
+        "/api%2fadmin",
+    ] {
+        assert!(is_disguised("GET", "g", target), "{target}");
+    }
+    for target in [
+        "/api/admin",
+        "/api/admin/%61",
+        "/api/administration",
+        "/api/Users",
+        "/%61pi",
+        "//x/api/admin",
+        "/keys",
+        "/KEYS",
+    ] {
+        assert!(!is_disguised("GET", "g", target), "{target}");
+    }
+    assert!(is_disguised("DELETE", "g", "/KEYS"));
+    assert!(is_disguised("GET", "h", "/OWN"));
+    assert!(!is_disguised("GET", "g", "/OWN"));
+}
