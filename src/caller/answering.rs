@@ -26,10 +26,11 @@ pub(super) fn answer(
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
     let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
-    let connection = Answering::begin(connection);
+    let mut connection = Answering::begin(connection);
     let stream = stream.map(Answering::begin);
     async move {
         let answer = callers.gateway.handle(request, entrance, &busy).await;
+        connection.made();
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             connection.pace().switch();
         }

@@ -33,6 +33,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Requests that a caller may cancel before they were looked at, and those that were wrong in
 /// themselves, before the connection is ended: nobody needs that many, and each costs something.
 const RESET_STREAMS: usize = 100;
+/// Requests that a caller may cancel before they are answered, before the connection is ended if
+/// they are most of all: each may cost a connection to a target, and the caller next to nothing.
+const ABANDONED: u32 = 500;
 /// How often a caller is asked whether it is still there, and how long it has to say so.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
@@ -99,6 +102,10 @@ pub(super) async fn serve<S: Line>(
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
+            if is_abusive(&pace) {
+                tracing::debug!(peer = %entrance.peer, "a caller cancels what it asks for");
+                return Poll::Ready(None);
+            }
             match ready!(deadlines.poll(&pace, context)) {
                 Due::Idle if !is_told => {
                     connection.as_mut().graceful_shutdown();
@@ -117,6 +124,12 @@ pub(super) async fn serve<S: Line>(
     if let Some(Err(error)) = ended {
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
     }
+}
+
+/// Whether most requests were cancelled, of a number that is no accident.
+fn is_abusive(pace: &Pace) -> bool {
+    let (made, abandoned) = pace.outcomes();
+    abandoned >= ABANDONED && abandoned > made
 }
 
 /// Runs the streams of one connection on its worker, each with a deadline of its own for a caller

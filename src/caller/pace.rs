@@ -40,6 +40,8 @@ pub(super) struct Pace {
     order: AtomicU8,
     answering: AtomicU32,
     turn: AtomicU32,
+    made: AtomicU32,
+    abandoned: AtomicU32,
     written: AtomicU32,
     is_reading: AtomicBool,
     is_stalled: AtomicBool,
@@ -125,6 +127,11 @@ impl Pace {
         self.turn.load(Relaxed)
     }
 
+    /// How many answers there were, and how many nobody waited for.
+    pub(super) fn outcomes(&self) -> (u32, u32) {
+        (self.made.load(Relaxed), self.abandoned.load(Relaxed))
+    }
+
     fn take_turn(&self, answering: u32) {
         self.answering.store(answering, Relaxed);
         self.turn.store(self.turn().wrapping_add(1), Relaxed);
@@ -157,23 +164,44 @@ impl Pace {
 
 /// Held while a request is being answered, to the end of the answer's body.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Pace>);
+pub(super) struct Answering {
+    pace: Arc<Pace>,
+    /// Whether it has come as far as the head.
+    is_made: bool,
+}
 
 impl Answering {
     /// The answer begins.
     pub(super) fn begin(pace: &Arc<Pace>) -> Self {
         pace.take_turn(pace.answering() + 1);
-        Self(Arc::clone(pace))
+        Self {
+            pace: Arc::clone(pace),
+            is_made: false,
+        }
+    }
+
+    /// The answer is there. What is dropped before this was abandoned.
+    pub(super) fn made(&mut self) {
+        self.is_made = true;
+        up(&self.pace.made);
     }
 
     /// Where its connection, or its stream, stands.
     pub(super) fn pace(&self) -> &Pace {
-        &self.0
+        &self.pace
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.take_turn(self.0.answering().saturating_sub(1));
+        let pace = &self.pace;
+        pace.take_turn(pace.answering().saturating_sub(1));
+        if !self.is_made {
+            up(&pace.abandoned);
+        }
     }
+}
+
+fn up(count: &AtomicU32) {
+    count.store(count.load(Relaxed).saturating_add(1), Relaxed);
 }

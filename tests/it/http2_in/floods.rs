@@ -116,6 +116,41 @@ fn streams_that_are_opened_and_reset_are_bounded() {
 }
 
 #[test]
+fn a_caller_that_cancels_most_of_what_it_asks_for_is_left() {
+    let upstream = Upstream::with(|conversation| {
+        conversation.read_request();
+        // The caller is gone before there is an answer.
+        let _ = conversation.read_request();
+    });
+    let (proxy, _folder) = super::proxy(&upstream, "\"http2\"", "");
+    let mut stream = frames::connect(proxy.address);
+    stream.set_nodelay(true).expect("no delay");
+    let mut cancelled = 0;
+    'asking: for number in 0..5000 {
+        let id = number * 2 + 1;
+        let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
+        bytes.extend(frame(PING, 0, 0, &[7; 8]));
+        if stream.write_all(&bytes).is_err() {
+            break;
+        }
+        // What comes before the ping has been taken in when it is answered.
+        loop {
+            match frames::read(&mut stream) {
+                Some((PING, _, _, payload)) if payload == [7; 8] => break,
+                Some(_) => {}
+                None => break 'asking,
+            }
+        }
+        let reset = frame(RST_STREAM, 0, id, &8_u32.to_be_bytes());
+        if stream.write_all(&reset).is_err() {
+            break;
+        }
+        cancelled += 1;
+    }
+    assert!((400..1000).contains(&cancelled), "{cancelled}");
+}
+
+#[test]
 fn streams_that_the_proxy_is_made_to_reset_end_the_connection() {
     // A window that overflows is the stream's fault, and it is our side that resets it.
     let ended = flood(b"", true, |number| {
