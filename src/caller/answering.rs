@@ -26,19 +26,37 @@ pub(super) fn answer(
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
     let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
-    let mut connection = Answering::begin(connection);
-    let stream = stream.map(Answering::begin);
+    let mut begun = Begun {
+        connection: Answering::begin(connection),
+        stream: stream.map(Answering::begin),
+        is_over: false,
+    };
     async move {
         let answer = callers.gateway.handle(request, entrance, &busy).await;
-        connection.made();
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            connection.pace().switch();
+            begun.connection.pace().switch();
         }
-        Ok(answer.map(|body| Noted {
-            body,
-            stream,
-            _connection: connection,
+        Ok(answer.map(|body| {
+            begun.is_over = body.is_end_stream();
+            Noted { body, begun }
         }))
+    }
+}
+
+/// An answer that has begun. Dropped before it is over, it was cancelled: one that has a connection
+/// to itself ends with it, and one that has a stream of its own may be followed by any number.
+#[derive(Debug)]
+struct Begun {
+    connection: Answering,
+    stream: Option<Answering>,
+    is_over: bool,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.stream.is_some() && !self.is_over {
+            self.connection.pace().cancel();
+        }
     }
 }
 
@@ -46,8 +64,7 @@ pub(super) fn answer(
 #[derive(Debug)]
 pub(super) struct Noted {
     body: Content,
-    stream: Option<Answering>,
-    _connection: Answering,
+    begun: Begun,
 }
 
 impl Body for Noted {
@@ -59,7 +76,7 @@ impl Body for Noted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.begun.stream {
             if frame.is_ready() {
                 // A stream asks for the next frame when the caller has room for it.
                 stream.pace().has_written();
@@ -67,6 +84,9 @@ impl Body for Noted {
             } else {
                 stream.pace().has_flushed();
             }
+            // An answer that breaks off is the upstream's doing.
+            let is_last = matches!(&frame, Poll::Ready(None | Some(Err(_))));
+            self.begun.is_over = is_last || self.body.is_end_stream();
         }
         frame
     }

@@ -13,6 +13,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use super::answering::answer;
 use super::deadlines::{self, Deadlines, Due};
@@ -33,9 +34,12 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Requests that a caller may cancel before they were looked at, and those that were wrong in
 /// themselves, before the connection is ended: nobody needs that many, and each costs something.
 const RESET_STREAMS: usize = 100;
-/// Requests that a caller may cancel before they are answered, before the connection is ended if
-/// they are most of all: each may cost a connection to a target, and the caller next to nothing.
-const ABANDONED: u32 = 500;
+/// Requests that a caller may cancel while they are being answered, within [`CALM`], before the
+/// connection is ended. Whoever leaves a page cancels what one connection carries, a hundred at
+/// most; whoever cancels all that it asks has us, and the target, work for nothing (CVE-2023-44487).
+const CANCELLED: u32 = 500;
+/// How long it takes until as many may be cancelled again.
+const CALM: Duration = Duration::from_secs(10);
 /// How often a caller is asked whether it is still there, and how long it has to say so.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
@@ -91,6 +95,7 @@ pub(super) async fn serve<S: Line>(
 
     let mut notice = Notice::new(&callers.ending);
     let mut is_told = false;
+    let mut temper = Temper::new();
     let ended = poll_fn(|context| {
         if notice.is_news(context) {
             connection.as_mut().graceful_shutdown();
@@ -102,9 +107,14 @@ pub(super) async fn serve<S: Line>(
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
-            if is_abusive(&pace) {
-                tracing::debug!(peer = %entrance.peer, "a caller cancels what it asks for");
-                return Poll::Ready(None);
+            if temper.is_lost(pace.cancelled()) {
+                tracing::info!(peer = %entrance.peer, "a caller cancelled too many requests");
+                connection.as_mut().graceful_shutdown();
+                // What it is told is written here, or never.
+                return Poll::Ready(match connection.as_mut().poll(context) {
+                    Poll::Ready(ended) => Some(ended),
+                    Poll::Pending => None,
+                });
             }
             match ready!(deadlines.poll(&pace, context)) {
                 Due::Idle if !is_told => {
@@ -126,10 +136,32 @@ pub(super) async fn serve<S: Line>(
     }
 }
 
-/// Whether most requests were cancelled, of a number that is no accident.
-fn is_abusive(pace: &Pace) -> bool {
-    let (made, abandoned) = pace.outcomes();
-    abandoned >= ABANDONED && abandoned > made
+/// How much cancelling a caller is forgiven.
+#[derive(Debug)]
+struct Temper {
+    forgiven: u32,
+    since: Instant,
+}
+
+impl Temper {
+    fn new() -> Self {
+        Self {
+            forgiven: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether that many are too many. The clock is asked once for [`CANCELLED`] of them.
+    fn is_lost(&mut self, cancelled: u32) -> bool {
+        if cancelled.wrapping_sub(self.forgiven) <= CANCELLED {
+            return false;
+        }
+        if self.since.elapsed() < CALM {
+            return true;
+        }
+        (self.forgiven, self.since) = (cancelled, Instant::now());
+        false
+    }
 }
 
 /// Runs the streams of one connection on its worker, each with a deadline of its own for a caller

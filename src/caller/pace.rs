@@ -40,9 +40,8 @@ pub(super) struct Pace {
     order: AtomicU8,
     answering: AtomicU32,
     turn: AtomicU32,
-    made: AtomicU32,
-    abandoned: AtomicU32,
     written: AtomicU32,
+    cancelled: AtomicU32,
     is_reading: AtomicBool,
     is_stalled: AtomicBool,
     is_held: AtomicBool,
@@ -127,9 +126,15 @@ impl Pace {
         self.turn.load(Relaxed)
     }
 
-    /// How many answers there were, and how many nobody waited for.
-    pub(super) fn outcomes(&self) -> (u32, u32) {
-        (self.made.load(Relaxed), self.abandoned.load(Relaxed))
+    /// An answer was not wanted to its end.
+    pub(super) fn cancel(&self) {
+        let cancelled = self.cancelled().wrapping_add(1);
+        self.cancelled.store(cancelled, Relaxed);
+    }
+
+    /// Counts answers that were not wanted to their end.
+    pub(super) fn cancelled(&self) -> u32 {
+        self.cancelled.load(Relaxed)
     }
 
     fn take_turn(&self, answering: u32) {
@@ -164,44 +169,23 @@ impl Pace {
 
 /// Held while a request is being answered, to the end of the answer's body.
 #[derive(Debug)]
-pub(super) struct Answering {
-    pace: Arc<Pace>,
-    /// Whether it has come as far as the head.
-    is_made: bool,
-}
+pub(super) struct Answering(Arc<Pace>);
 
 impl Answering {
     /// The answer begins.
     pub(super) fn begin(pace: &Arc<Pace>) -> Self {
         pace.take_turn(pace.answering() + 1);
-        Self {
-            pace: Arc::clone(pace),
-            is_made: false,
-        }
-    }
-
-    /// The answer is there. What is dropped before this was abandoned.
-    pub(super) fn made(&mut self) {
-        self.is_made = true;
-        up(&self.pace.made);
+        Self(Arc::clone(pace))
     }
 
     /// Where its connection, or its stream, stands.
     pub(super) fn pace(&self) -> &Pace {
-        &self.pace
+        &self.0
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let pace = &self.pace;
-        pace.take_turn(pace.answering().saturating_sub(1));
-        if !self.is_made {
-            up(&pace.abandoned);
-        }
+        self.0.take_turn(self.0.answering().saturating_sub(1));
     }
-}
-
-fn up(count: &AtomicU32) {
-    count.store(count.load(Relaxed).saturating_add(1), Relaxed);
 }

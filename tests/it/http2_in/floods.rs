@@ -12,7 +12,8 @@ use super::frames::{
     frame,
 };
 use crate::support::caller::PATIENCE;
-use crate::support::{Folder, Process, Upstream, get};
+use crate::support::upstream::NAME;
+use crate::support::{Folder, Process, Proxy, Upstream, get};
 
 /// How long a flood lasts at most.
 const LONG: Duration = Duration::from_millis(1500);
@@ -107,48 +108,81 @@ fn flood(beginning: &[u8], reads: bool, piece: impl Fn(u32) -> Vec<u8>) -> bool 
 }
 
 #[test]
-fn streams_that_are_opened_and_reset_are_bounded() {
-    flood(b"", true, |number| {
+fn streams_that_are_opened_and_reset_end_the_connection() {
+    let ended = flood(b"", true, |number| {
         let id = number * 2 + 1;
         let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
         bytes.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
         bytes
     });
+    assert!(ended);
+}
+
+/// Where every request waits, for a token that never comes.
+fn waiting() -> (Proxy, Folder) {
+    let endpoint = Upstream::with(|conversation| {
+        conversation.read_request();
+        conversation.read_request();
+    });
+    let folder = Folder::new();
+    folder.write("ca.pem", &endpoint.ca_pem);
+    folder.write("secret", "a-secret-of-the-client");
+    let text = format!(
+        r#"
+workers = 1
+[listeners.local]
+address = "127.0.0.1:0"
+protocols = ["http2"]
+[credentials.acme.exchange]
+url = "https://{NAME}/token"
+connect = "{}"
+tls.ca = ["ca.pem"]
+client-authentication = "basic"
+client-id = "me"
+client-secret = {{ file = "secret" }}
+timeouts.total = "20s"
+[targets.acme]
+url = "https://{NAME}"
+timeouts.credential = "20s"
+"#,
+        endpoint.address
+    );
+    (Proxy::start(&folder, &text), folder)
+}
+
+/// Asks as often, one request after the other, and cancels each while it is being answered. Gives
+/// how many were cancelled when the connection ended, and whether it was said that it would.
+fn cancel(requests: u32) -> (u32, bool) {
+    let (proxy, _folder) = waiting();
+    let mut stream = frames::connect(proxy.address);
+    let mut was_told = false;
+    for number in 0..requests {
+        let id = number * 2 + 1;
+        let ask = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
+        // The answer to the ping tells that the request was accepted.
+        let asked = [ask, frame(PING, 0, 0, b"01234567")].concat();
+        let mut is_open = stream.write_all(&asked).is_ok();
+        while is_open {
+            match frames::read(&mut stream) {
+                Some((PING, 1, ..)) => break,
+                Some((kind, ..)) => was_told |= kind == GOAWAY,
+                None => is_open = false,
+            }
+        }
+        let cancel = frame(RST_STREAM, 0, id, &8_u32.to_be_bytes());
+        if !is_open || stream.write_all(&cancel).is_err() {
+            return (number, was_told);
+        }
+    }
+    (requests, was_told)
 }
 
 #[test]
-fn a_caller_that_cancels_most_of_what_it_asks_for_is_left() {
-    let upstream = Upstream::with(|conversation| {
-        conversation.read_request();
-        // The caller is gone before there is an answer.
-        let _ = conversation.read_request();
-    });
-    let (proxy, _folder) = super::proxy(&upstream, "\"http2\"", "");
-    let mut stream = frames::connect(proxy.address);
-    stream.set_nodelay(true).expect("no delay");
-    let mut cancelled = 0;
-    'asking: for number in 0..5000 {
-        let id = number * 2 + 1;
-        let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
-        bytes.extend(frame(PING, 0, 0, &[7; 8]));
-        if stream.write_all(&bytes).is_err() {
-            break;
-        }
-        // What comes before the ping has been taken in when it is answered.
-        loop {
-            match frames::read(&mut stream) {
-                Some((PING, _, _, payload)) if payload == [7; 8] => break,
-                Some(_) => {}
-                None => break 'asking,
-            }
-        }
-        let reset = frame(RST_STREAM, 0, id, &8_u32.to_be_bytes());
-        if stream.write_all(&reset).is_err() {
-            break;
-        }
-        cancelled += 1;
-    }
-    assert!((400..1000).contains(&cancelled), "{cancelled}");
+fn requests_that_are_cancelled_while_they_are_answered_end_the_connection_beyond_what_is_needed() {
+    assert_eq!(cancel(400), (400, false));
+    let (cancelled, was_told) = cancel(1000);
+    assert!((500..520).contains(&cancelled), "{cancelled}");
+    assert!(was_told);
 }
 
 #[test]
@@ -180,7 +214,7 @@ fn requests_over_one_connection_leave_descriptors_for_others() {
     assert_eq!(get(process.address(), "/acme").code(), "overloaded");
     let deadline = Instant::now() + PATIENCE;
     while upstream.requests().len() < 32 && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(5));
+        thread::yield_now();
     }
     assert_eq!(upstream.requests().len(), 32);
 }
