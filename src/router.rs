@@ -75,12 +75,34 @@ impl Rule {
                 && !headers::override_method(request.headers()))
     }
 
-    /// Whether a path starts with this rule's segments where letters and empty segments count for
-    /// less; `path` is spelt in the plain way.
-    fn leads_plainly(&self, path: &[u8]) -> bool {
+    /// Whether a less exact server takes a request's path for one of this rule's; `path` is the
+    /// request's in the plain spelling, if it has another one.
+    fn leads_plainly<B>(&self, request: &Normalized<B>, path: Option<&[u8]>) -> bool {
+        let Some(path) = path else {
+            return starts_with(request.path(), &self.path);
+        };
         let own = plain(&self.path);
         let mut found = segments(path);
         segments(&own).all(|segment| found.next() == Some(segment))
+    }
+
+    /// Whether a less exact server does for a request what a method of this rule's says.
+    fn takes_method_plainly<B>(&self, request: &Normalized<B>) -> bool {
+        let is_own = |it: &[u8]| {
+            let mut own = self.methods.iter();
+            own.any(|method| {
+                method
+                    .as_str()
+                    .as_bytes()
+                    .eq_ignore_ascii_case(it.trim_ascii())
+            })
+        };
+        let mut overrides = headers::methods_in(request.headers()).peekable();
+        self.methods.is_empty()
+            || match overrides.peek() {
+                Some(_) => overrides.any(is_own),
+                None => is_own(request.method().as_str().as_bytes()),
+            }
     }
 
     /// Whether every request at `listener` that matches `other` matches this rule too.
@@ -130,9 +152,9 @@ pub enum Miss {
         "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
     )]
     NoTarget(String),
-    /// A server that is less exact about paths would take this one for another route's.
+    /// A server that is less exact would take this for what another route is for.
     #[error(
-        "this path is another spelling of one that has a route of its own; write it as that route does"
+        "this is another spelling of what has a route of its own; write path and method as that route does"
     )]
     Spelling,
     /// Rules match, but for other methods: these.
@@ -209,9 +231,10 @@ impl<T> Table<T> {
     }
 
     /// Whether a rule that is tried before the one that leads to `found` would have taken the request
-    /// if its path were spelt in another way, such as `/%61dmin` or `//admin` for `/admin`. It is
-    /// asked of the rules that lead to what `concerns` says: a server decides by itself what its paths
-    /// mean, and what a rule keeps from some callers must not reach it by another rule.
+    /// if it were spelt in another way: `/%61dmin` or `//admin` for `/admin`, `delete` for `DELETE`,
+    /// or a header that stands for the method. It is asked of the rules that lead to what `concerns`
+    /// says: a server decides by itself what its paths mean, and what a rule keeps from some callers
+    /// must not reach it by another rule.
     pub fn is_disguised<B>(
         &self,
         found: &T,
@@ -220,16 +243,17 @@ impl<T> Table<T> {
         concerns: impl Fn(&T) -> bool,
     ) -> bool {
         let mut path = None;
-        let mut before = self
-            .entries
-            .iter()
-            .take_while(|(_, it)| !std::ptr::eq(it, found));
-        !is_plain(request.path())
-            && before.any(|(rule, leads_to)| {
-                concerns(leads_to)
+        let before = self.entries.iter();
+        before
+            .take_while(|(_, it)| !std::ptr::eq(it, found))
+            .any(|(rule, leads_to)| {
+                let is_meant = concerns(leads_to)
                     && rule.matches_around_path(listener, request)
-                    && rule.takes_method(request)
-                    && rule.leads_plainly(path.get_or_insert_with(|| plain(request.path())))
+                    && rule.takes_method_plainly(request);
+                is_meant && {
+                    let spell = || (!is_plain(request.path())).then(|| plain(request.path()));
+                    rule.leads_plainly(request, path.get_or_insert_with(spell).as_deref())
+                }
             })
     }
 

@@ -21,7 +21,10 @@ fn request(method: &str, host: &str, target: &str) -> Normalized<()> {
         .method(method)
         .uri(target)
         .header("host", host);
-    let request = request.header("x-team", "red").body(()).expect("a request");
+    normalized(request.header("x-team", "red").body(()).expect("a request"))
+}
+
+fn normalized(request: Request<()>) -> Normalized<()> {
     normalize(
         request,
         &normalize::Config {
@@ -242,6 +245,24 @@ fn another_spelling_of_a_path_with_a_rule_of_its_own_is_noticed() {
         assert!(!is_disguised("GET", "g", target), "{target}");
     }
     assert!(is_disguised("DELETE", "g", "/KEYS"));
+    assert!(is_disguised("delete", "g", "/keys"));
+    assert!(!is_disguised("POST", "g", "/keys"));
+    for (header, method, is_noticed) in [
+        ("x-http-method-override", "delete", true),
+        ("x-http-method-override", "PUT", false),
+    ] {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/keys")
+            .header("host", "g")
+            .header(header, method)
+            .body(())
+            .expect("a request");
+        let request = normalized(request);
+        let found = table.select(0, &request).expect("a rule");
+        let noticed = table.is_disguised(found, 0, &request, |_| true);
+        assert_eq!(noticed, is_noticed, "{header}: {method}");
+    }
     assert!(is_disguised("GET", "h", "/OWN"));
     assert!(!is_disguised("GET", "g", "/OWN"));
 }
