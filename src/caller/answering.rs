@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use super::Callers;
 use super::pace::{Answering, Pace};
 use crate::gateway::{Content, Entrance};
-use crate::shutdown::Busy;
+use crate::shutdown::ending::Tie;
 
 /// Has the gateway answer. The answer counts as begun when this is called: on its connection, and
 /// on its stream where it has one of its own.
@@ -21,18 +21,18 @@ pub(super) fn answer(
     callers: &Rc<Callers>,
     request: Request<Incoming>,
     entrance: Entrance,
-    busy: &Rc<Busy>,
+    tie: &Rc<Tie>,
     connection: &Arc<Pace>,
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
-    let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
+    let (callers, tie) = (Rc::clone(callers), Rc::clone(tie));
     let mut begun = Begun {
         connection: Answering::begin(connection),
         stream: stream.map(Answering::begin),
         is_over: false,
     };
     async move {
-        let answer = callers.gateway.handle(request, entrance, &busy).await;
+        let answer = callers.gateway.handle(request, entrance, &tie).await;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             begun.connection.pace().switch();
         }

@@ -19,9 +19,10 @@ use super::answering::answer;
 use super::deadlines::{self, Deadlines, Due};
 use super::pace::Pace;
 use super::strict::Strict;
-use super::{Callers, Line, Notice, Waiting};
+use super::{Callers, Line, Waiting};
 use crate::gateway::Entrance;
 use crate::listener::manners::HalfClose;
+use crate::shutdown::ending::Notice;
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 100;
@@ -57,7 +58,7 @@ pub(super) async fn serve<S: Line>(
     pace.switch();
     pace.waits_to_read();
     let mut deadlines = Deadlines::new(callers.config.deadlines, Some(waiting.since));
-    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
+    let (tie, way) = (Rc::new(callers.tie(&waiting.seat)), entrance.clone());
     let line = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -72,7 +73,7 @@ pub(super) async fn serve<S: Line>(
             &own,
             request,
             way.clone(),
-            &busy,
+            &tie,
             &noted,
             Some(&begun.begin()),
         )
@@ -123,7 +124,7 @@ pub(super) async fn serve<S: Line>(
                     is_told = true;
                 }
                 Due::End => {
-                    callers.cut_one_off();
+                    callers.ending.cut_one_off();
                     return Poll::Ready(None);
                 }
                 _ => return Poll::Ready(None),

@@ -24,7 +24,7 @@ use crate::support::caller::PATIENCE;
 use crate::support::{Caller, Folder, Proxy, Upstream, acme, get};
 
 mod floods;
-mod frames;
+pub mod frames;
 mod meaning;
 
 /// A configuration whose listener speaks these protocols.
