@@ -458,7 +458,7 @@ impl From<UpstreamError> for Refused {
                 "connection_refused",
                 "the target cannot be connected to",
             ),
-            UpstreamError::Dial(DialError::Tunnel { .. }) => bad(
+            UpstreamError::Dial(DialError::Parent { .. } | DialError::Tunnel { .. }) => bad(
                 "upstream-refused",
                 "connection_refused",
                 "the parent proxy on the way to the target gave no tunnel",
