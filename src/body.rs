@@ -346,6 +346,9 @@ pub enum AnswerFault {
 pub trait Lease: Unpin {
     /// The body has been read to its end; the connection is free again.
     fn release(self);
+
+    /// Something was taken out of the trailers that had to be hidden.
+    fn has_hidden(&self) {}
 }
 
 /// The body of an answer: the upstream's, or one of ours.
@@ -483,8 +486,11 @@ impl<L: Lease> Body for ResponseBody<L> {
                     || *name == header::CONTENT_LENGTH
                     || kept_back.contains(name)
             });
-            if let Some((what, hide)) = hidden {
-                hide(trailers, what);
+            if let Some((what, hide)) = hidden
+                && hide(trailers, what)
+                && let Some(lease) = lease
+            {
+                lease.has_hidden();
             }
         }
         if at_end && let Some(lease) = lease.take() {

@@ -3,20 +3,17 @@
 //! A connection that nothing is asked on is a `Waiting`, which takes next to no memory. One that
 //! is being served belongs to `http1` or `http2`, whose timer sees to its deadlines.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
@@ -26,6 +23,7 @@ use crate::listener::room::Room;
 use crate::listener::stream::Socket;
 use crate::plan::Listener;
 use crate::shutdown::Busy;
+use crate::shutdown::ending::{Ending, Notice, Tie};
 use crate::{listener, metrics};
 
 mod answering;
@@ -71,8 +69,7 @@ pub struct Callers {
     most: Option<usize>,
     /// Whether they speak HTTP from the first byte.
     is_plain: bool,
-    ending: Ending,
-    cut_off: Cell<usize>,
+    ending: Rc<Ending>,
 }
 
 impl Callers {
@@ -87,8 +84,7 @@ impl Callers {
             room: Arc::clone(&listener.room),
             most: listener.config.connections,
             is_plain: listener.config.tls.is_none() && listener.config.senders.is_none(),
-            ending: Ending::default(),
-            cut_off: Cell::new(0),
+            ending: Rc::new(Ending::new(config.drain)),
         }
     }
 
@@ -146,59 +142,17 @@ impl Callers {
     /// How many connections did not end in time by themselves.
     #[must_use]
     pub fn cut_off(&self) -> usize {
-        self.cut_off.get()
+        self.ending.cut_off()
     }
 
-    fn cut_one_off(&self) {
-        self.cut_off.set(self.cut_off.get() + 1);
-    }
-}
-
-/// Tells the connections of one worker that the end was announced. A connection looks at this
-/// whenever it wakes, so it must not touch what other threads touch.
-#[derive(Debug, Default)]
-struct Ending {
-    begun: Cell<bool>,
-    announced: Notify,
-}
-
-impl Ending {
-    fn begin(&self) {
-        self.begun.set(true);
-        self.announced.notify_waiters();
-    }
-}
-
-/// One who is to hear of the end, once. Only the first look takes a lock, to be woken.
-#[derive(Debug)]
-struct Notice<'a> {
-    ending: &'a Ending,
-    announced: Pin<Box<Notified<'a>>>,
-    is_waiting: bool,
-    is_heard: bool,
-}
-
-impl<'a> Notice<'a> {
-    fn new(ending: &'a Ending) -> Self {
-        Self {
-            ending,
-            announced: Box::pin(ending.announced.notified()),
-            is_waiting: false,
-            is_heard: false,
-        }
+    /// Counts a request that was refused before anybody could tell where it should go.
+    fn refused(&self, code: &'static str) {
+        self.counts().target("").refuse(code);
     }
 
-    /// Whether the end was announced since the last look.
-    fn is_news(&mut self, context: &mut Context<'_>) -> bool {
-        if self.is_heard {
-            return false;
-        }
-        if !self.is_waiting {
-            self.is_waiting = true;
-            let _ = self.announced.as_mut().poll(context);
-        }
-        self.is_heard = self.ending.begun.get();
-        self.is_heard
+    /// Ties what a connection becomes to the others.
+    fn tie(&self, seat: &Seat) -> Tie {
+        Tie::new(Rc::clone(&self.ending), seat.busy())
     }
 }
 

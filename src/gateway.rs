@@ -25,7 +25,7 @@ use crate::normalize::{Normalized, normalize};
 use crate::outgoing::{Authorized, Repeatable, prepare};
 use crate::plan::{Plan, Route, Target};
 use crate::respond::Refused;
-use crate::shutdown::Busy;
+use crate::shutdown::ending::Tie;
 use crate::unwind::caught;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::{Sent, Upstream};
@@ -201,12 +201,12 @@ impl Gateway {
         door::open(&snapshot.plan.listeners[place].config, listener, socket).await
     }
 
-    /// Answers a request, whatever happens. `busy` is held on to by what goes on after the answer.
+    /// Answers a request, whatever happens. What goes on after the answer is tied to the caller's connection.
     pub async fn handle(
         &self,
         request: Request<Incoming>,
         entrance: Entrance,
-        busy: &Busy,
+        tie: &Tie,
     ) -> Answer {
         let Some((snapshot, place)) = self.snapshot(entrance.listener) else {
             let passage = Passage::begin(&self.snapshot.borrow().nowhere, None);
@@ -215,7 +215,7 @@ impl Gateway {
         let is_logged = snapshot.plan.log_requests;
         let note = is_logged.then(|| Note::of(&request, entrance.peer, self.ids.next()));
         let mut passage = Passage::begin(&snapshot.nowhere, note);
-        let served = self.serve(&snapshot, request, place, &entrance, busy, &mut passage);
+        let served = self.serve(&snapshot, request, place, &entrance, tie, &mut passage);
         let served = caught(pin!(served)).await;
         match served {
             Some(Ok(answer)) => passage.answer(answer),
@@ -238,7 +238,7 @@ impl Gateway {
         mut request: Request<Incoming>,
         listener: usize,
         entrance: &Entrance,
-        busy: &Busy,
+        tie: &Tie,
         passage: &mut Passage,
     ) -> Result<Passed, Refused> {
         let caller = hyper::upgrade::on(&mut request);
@@ -246,7 +246,7 @@ impl Gateway {
         let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, entrance, passage).await?;
-        Ok(finish(sent, caller, route, busy, passage))
+        Ok(finish(sent, caller, route, tie, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -350,15 +350,15 @@ fn finish(
     sent: Sent,
     caller: OnUpgrade,
     route: &Route,
-    busy: &Busy,
+    tie: &Tie,
     passage: &mut Passage,
 ) -> Passed {
     match sent.switched_to {
         None => sent.answer,
         Some(protocol) => {
             let idle = route.patience.timeouts.stream;
-            let held = (busy.clone(), passage.leave());
-            upgrade::switch(sent.answer, caller, protocol, idle, held)
+            let tie = tie.clone();
+            upgrade::switch(sent.answer, caller, protocol, idle, tie, passage.leave())
         }
     }
 }

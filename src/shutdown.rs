@@ -2,6 +2,8 @@
 
 use tokio::sync::{mpsc, watch};
 
+pub mod ending;
+
 /// Announces the end.
 #[derive(Debug)]
 pub struct Shutdown(watch::Sender<bool>);

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use super::Callers;
 use super::pace::{Answering, Pace};
 use crate::gateway::{Content, Entrance};
-use crate::shutdown::Busy;
+use crate::shutdown::ending::Tie;
 
 /// Has the gateway answer. The answer counts as begun when this is called: on its connection, and
 /// on its stream where it has one of its own.
@@ -21,23 +21,42 @@ pub(super) fn answer(
     callers: &Rc<Callers>,
     request: Request<Incoming>,
     entrance: Entrance,
-    busy: &Rc<Busy>,
+    tie: &Rc<Tie>,
     connection: &Arc<Pace>,
     stream: Option<&Arc<Pace>>,
 ) -> impl Future<Output = Result<Response<Noted>, Infallible>> + use<> {
-    let (callers, busy) = (Rc::clone(callers), Rc::clone(busy));
-    let connection = Answering::begin(connection);
-    let stream = stream.map(Answering::begin);
+    let (callers, tie) = (Rc::clone(callers), Rc::clone(tie));
+    let mut begun = Begun {
+        connection: Answering::begin(connection),
+        stream: stream.map(Answering::begin),
+        is_over: false,
+    };
     async move {
-        let answer = callers.gateway.handle(request, entrance, &busy).await;
+        let answer = callers.gateway.handle(request, entrance, &tie).await;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            connection.pace().switch();
+            begun.connection.pace().switch();
         }
-        Ok(answer.map(|body| Noted {
-            body,
-            stream,
-            _connection: connection,
+        Ok(answer.map(|body| {
+            begun.is_over = body.is_end_stream();
+            Noted { body, begun }
         }))
+    }
+}
+
+/// An answer that has begun. Dropped before it is over, it was cancelled: one that has a connection
+/// to itself ends with it, and one that has a stream of its own may be followed by any number.
+#[derive(Debug)]
+struct Begun {
+    connection: Answering,
+    stream: Option<Answering>,
+    is_over: bool,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.stream.is_some() && !self.is_over {
+            self.connection.pace().cancel();
+        }
     }
 }
 
@@ -45,8 +64,7 @@ pub(super) fn answer(
 #[derive(Debug)]
 pub(super) struct Noted {
     body: Content,
-    stream: Option<Answering>,
-    _connection: Answering,
+    begun: Begun,
 }
 
 impl Body for Noted {
@@ -58,7 +76,7 @@ impl Body for Noted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.begun.stream {
             if frame.is_ready() {
                 // A stream asks for the next frame when the caller has room for it.
                 stream.pace().has_written();
@@ -66,6 +84,9 @@ impl Body for Noted {
             } else {
                 stream.pace().has_flushed();
             }
+            // An answer that breaks off is the upstream's doing.
+            let is_last = matches!(&frame, Poll::Ready(None | Some(Err(_))));
+            self.begun.is_over = is_last || self.body.is_end_stream();
         }
         frame
     }

@@ -16,8 +16,9 @@ use super::answering::answer;
 use super::deadlines::{self, Deadlines, Due};
 use super::pace::{Order, Pace, Place};
 use super::strict::Strict;
-use super::{Callers, Line, Notice, Waiting};
+use super::{Callers, Line, Waiting};
 use crate::gateway::Entrance;
+use crate::shutdown::ending::Notice;
 
 /// How long a connection that nothing is asked on keeps all that it takes to be served: its buffers
 /// are ten times what a connection costs that only waits.
@@ -47,7 +48,7 @@ pub(super) async fn serve<S: Line>(
         ..callers.config.deadlines
     };
     let mut deadlines = Deadlines::new(config, Some(waiting.since));
-    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
+    let (tie, way) = (Rc::new(callers.tie(&waiting.seat)), entrance.clone());
     let strict = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -56,8 +57,7 @@ pub(super) async fn serve<S: Line>(
         waiting.seat,
     );
     let (own, noted) = (Rc::clone(callers), Arc::clone(&pace));
-    let service =
-        service_fn(move |request| answer(&own, request, way.clone(), &busy, &noted, None));
+    let service = service_fn(move |request| answer(&own, request, way.clone(), &tie, &noted, None));
     let mut connection = Builder::new()
         .max_headers(callers.config.headers)
         .max_header_size(callers.config.head)
@@ -70,6 +70,10 @@ pub(super) async fn serve<S: Line>(
     let mut is_late = false;
     let end = poll_fn(|context| {
         if notice.is_news(context) {
+            // What was asked before that is answered, though nobody may have read it yet.
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(End::Over(ended));
+            }
             Pin::new(&mut connection).graceful_shutdown();
             deadlines.end_within(callers.config.drain);
         }
@@ -84,6 +88,7 @@ pub(super) async fn serve<S: Line>(
                 Due::Look => pace.order(Order::Look),
                 Due::Head if !is_late => {
                     is_late = true;
+                    callers.refused("request-timeout");
                     pace.order(Order::Late);
                 }
                 Due::Idle if pace.place() == Place::Between => return Poll::Ready(End::Idle),
@@ -96,11 +101,16 @@ pub(super) async fn serve<S: Line>(
     match end {
         End::Over(Ok(())) => None,
         End::Over(Err(error)) => {
+            if error.is_parse_too_large() {
+                callers.refused("too-large");
+            } else if error.is_parse() {
+                callers.refused("bad-request");
+            }
             tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
             None
         }
         End::CutOff => {
-            callers.cut_one_off();
+            callers.ending.cut_one_off();
             None
         }
         End::Slow => {

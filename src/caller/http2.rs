@@ -13,14 +13,16 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use super::answering::answer;
 use super::deadlines::{self, Deadlines, Due};
 use super::pace::Pace;
 use super::strict::Strict;
-use super::{Callers, Line, Notice, Waiting};
+use super::{Callers, Line, Waiting};
 use crate::gateway::Entrance;
 use crate::listener::manners::HalfClose;
+use crate::shutdown::ending::Notice;
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 100;
@@ -33,6 +35,12 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Requests that a caller may cancel before they were looked at, and those that were wrong in
 /// themselves, before the connection is ended: nobody needs that many, and each costs something.
 const RESET_STREAMS: usize = 100;
+/// Requests that a caller may cancel while they are being answered, within [`CALM`], before the
+/// connection is ended. Whoever leaves a page cancels what one connection carries, a hundred at
+/// most; whoever cancels all that it asks has us, and the target, work for nothing (CVE-2023-44487).
+const CANCELLED: u32 = 500;
+/// How long it takes until as many may be cancelled again.
+const CALM: Duration = Duration::from_secs(10);
 /// How often a caller is asked whether it is still there, and how long it has to say so.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
@@ -50,7 +58,7 @@ pub(super) async fn serve<S: Line>(
     pace.switch();
     pace.waits_to_read();
     let mut deadlines = Deadlines::new(callers.config.deadlines, Some(waiting.since));
-    let (busy, way) = (Rc::new(waiting.seat.busy()), entrance.clone());
+    let (tie, way) = (Rc::new(callers.tie(&waiting.seat)), entrance.clone());
     let line = Strict::new(
         waiting.line,
         waiting.ahead,
@@ -65,7 +73,7 @@ pub(super) async fn serve<S: Line>(
             &own,
             request,
             way.clone(),
-            &busy,
+            &tie,
             &noted,
             Some(&begun.begin()),
         )
@@ -88,6 +96,7 @@ pub(super) async fn serve<S: Line>(
 
     let mut notice = Notice::new(&callers.ending);
     let mut is_told = false;
+    let mut temper = Temper::new();
     let ended = poll_fn(|context| {
         if notice.is_news(context) {
             connection.as_mut().graceful_shutdown();
@@ -99,6 +108,15 @@ pub(super) async fn serve<S: Line>(
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                 return Poll::Ready(Some(ended));
             }
+            if temper.is_lost(pace.cancelled()) {
+                tracing::info!(peer = %entrance.peer, "a caller cancelled too many requests");
+                connection.as_mut().graceful_shutdown();
+                // What it is told is written here, or never.
+                return Poll::Ready(match connection.as_mut().poll(context) {
+                    Poll::Ready(ended) => Some(ended),
+                    Poll::Pending => None,
+                });
+            }
             match ready!(deadlines.poll(&pace, context)) {
                 Due::Idle if !is_told => {
                     connection.as_mut().graceful_shutdown();
@@ -106,7 +124,7 @@ pub(super) async fn serve<S: Line>(
                     is_told = true;
                 }
                 Due::End => {
-                    callers.cut_one_off();
+                    callers.ending.cut_one_off();
                     return Poll::Ready(None);
                 }
                 _ => return Poll::Ready(None),
@@ -116,6 +134,34 @@ pub(super) async fn serve<S: Line>(
     .await;
     if let Some(Err(error)) = ended {
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+    }
+}
+
+/// How much cancelling a caller is forgiven.
+#[derive(Debug)]
+struct Temper {
+    forgiven: u32,
+    since: Instant,
+}
+
+impl Temper {
+    fn new() -> Self {
+        Self {
+            forgiven: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether that many are too many. The clock is asked once for [`CANCELLED`] of them.
+    fn is_lost(&mut self, cancelled: u32) -> bool {
+        if cancelled.wrapping_sub(self.forgiven) <= CANCELLED {
+            return false;
+        }
+        if self.since.elapsed() < CALM {
+            return true;
+        }
+        (self.forgiven, self.since) = (cancelled, Instant::now());
+        false
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) struct Pace {
     answering: AtomicU32,
     turn: AtomicU32,
     written: AtomicU32,
+    cancelled: AtomicU32,
     is_reading: AtomicBool,
     is_stalled: AtomicBool,
     is_held: AtomicBool,
@@ -123,6 +124,17 @@ impl Pace {
     /// Counts beginnings and ends of answers.
     pub(super) fn turn(&self) -> u32 {
         self.turn.load(Relaxed)
+    }
+
+    /// An answer was not wanted to its end.
+    pub(super) fn cancel(&self) {
+        let cancelled = self.cancelled().wrapping_add(1);
+        self.cancelled.store(cancelled, Relaxed);
+    }
+
+    /// Counts answers that were not wanted to their end.
+    pub(super) fn cancelled(&self) -> u32 {
+        self.cancelled.load(Relaxed)
     }
 
     fn take_turn(&self, answering: u32) {

@@ -66,6 +66,13 @@ impl fmt::Display for Tried {
         for (place, (address, error)) in self.0.iter().enumerate() {
             let comma = if place == 0 { "" } else { "; " };
             match error {
+                Some(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let port = address.port();
+                    write!(
+                        f,
+                        "{comma}{address}: {error} (this process may connect to the ports alone that it knew at its start: port {port} belongs into `[confine] ports`, or a firewall of this machine refuses it)"
+                    )?;
+                }
                 Some(error) => write!(f, "{comma}{address}: {error}")?,
                 None => write!(f, "{comma}{address}: no answer")?,
             }

@@ -349,6 +349,10 @@ impl Lease {
 }
 
 impl body::Lease for Lease {
+    fn has_hidden(&self) {
+        self.pool.counts.echoes.up();
+    }
+
     fn release(self) {
         let Line::Exclusive(mut connection) = self.line else {
             return;

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::Instant;
 
 use crate::caller::Callers;
@@ -78,6 +78,9 @@ impl Door {
         self.stop.begin();
         // Ends by itself. A panic in it has been told already.
         let _ = self.accepting.await;
+        // What those asked who came in last may lie in their sockets: they are served once to read it,
+        // which takes asking the system what there is.
+        yield_now().await;
         let last = Rc::clone(&self.callers.borrow());
         self.former.push(last);
         self.former.iter().for_each(|it| it.end());
@@ -102,6 +105,7 @@ async fn accept(
     busy: Busy,
 ) {
     let mut complained = None;
+    let mut has_asked = false;
     let complaints = Rc::new(Complaints::default());
     loop {
         let accepted = if socket.outlives() {
@@ -116,8 +120,15 @@ async fn accept(
                 biased;
                 accepted = socket.accept() => accepted,
                 // Only when nothing waits to be accepted: closing first would lose those
-                // connections.
-                () = drain.begun() => return,
+                // connections. What waits is known once the system was asked again.
+                () = drain.begun() => {
+                    if has_asked {
+                        return;
+                    }
+                    has_asked = true;
+                    yield_now().await;
+                    continue;
+                }
             }
         };
         match accepted {

@@ -12,6 +12,7 @@ use crate::support::{Caller, Folder, Proxy, Upstream, acme};
 
 mod leaving;
 mod room;
+mod slow;
 
 const GET: &str = "GET /acme HTTP/1.1\r\nHost: localhost\r\n\r\n";
 

@@ -60,6 +60,35 @@ fn none_of_200_downloads_is_cut_off_by_sigterm() {
 }
 
 #[test]
+fn what_was_asked_before_the_end_is_answered_though_nobody_has_read_it_yet() {
+    let upstream = Upstream::saying("hi");
+    let folder = Folder::new();
+    for protocols in ["\"http1\"", "\"http1\", \"http2\""] {
+        let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+        let address = "address = \"127.0.0.1:0\"\n";
+        let spoken = format!("{address}protocols = [{protocols}]\n");
+        let text = format!("workers = 1\n{}", text.replace(address, &spoken));
+        folder.write("proxy.toml", text);
+        for _ in 0..5 {
+            let process = Process::start(folder.path(), &[]);
+            let address = process.address();
+            // It sleeps while they ask, and hears of them and of its end at once.
+            process.signal("STOP");
+            let mut callers: Vec<Caller> = (0..20).map(|_| Caller::connect(address)).collect();
+            for caller in &mut callers {
+                caller.write(REQUEST);
+            }
+            process.signal("TERM");
+            process.signal("CONT");
+            for caller in &mut callers {
+                assert_eq!(caller.read().text(), "hi");
+            }
+            process.wait();
+        }
+    }
+}
+
+#[test]
 fn a_request_that_waits_for_a_token_gets_it_though_the_end_has_begun() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);

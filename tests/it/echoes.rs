@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::support::{Caller, Folder, Process, Upstream, acme, get, proxy_to};
+use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get};
 
 fn bearer(request: &str) -> String {
     let (_, rest) = request
@@ -78,7 +78,10 @@ fn our_token_leaves_in_no_trailer_either() {
             ));
         }
     });
-    let (proxy, _folder) = proxy_to(&upstream, "");
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let text = text + "\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    let proxy = Proxy::start(&folder, &text);
     let mut caller = Caller::connect(proxy.address);
     caller.write(
         "GET /acme HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n",
@@ -88,4 +91,7 @@ fn our_token_leaves_in_no_trailer_either() {
     let said = said.to_ascii_lowercase();
     assert!(said.contains("\r\nx-sum: 7\r\n"), "{said}");
     assert!(said.contains("\r\nx-seen: <redacted>\r\n"), "{said}");
+    let counts = get(proxy.admin(), "/metrics").text();
+    let series = counts.lines().find(|it| it.contains("echoes_total{"));
+    assert!(series.is_some_and(|it| it.ends_with(" 1")), "{series:?}");
 }

@@ -1,5 +1,7 @@
 //! HTTP/2 to upstreams: shared connections, what is sent again, and trailers.
 
+mod hostile;
+
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::SocketAddr;

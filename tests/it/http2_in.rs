@@ -21,7 +21,7 @@ use crate::support::http2_caller::{connect, request, run, text};
 use crate::support::{Caller, Folder, Proxy, Upstream, acme, get};
 
 mod floods;
-mod frames;
+pub mod frames;
 mod meaning;
 mod through;
 mod tls;

@@ -52,6 +52,7 @@ mod drain;
 mod emulated;
 mod reload;
 mod serve;
+mod soak;
 mod structure;
 mod wiped;
 

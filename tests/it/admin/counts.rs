@@ -82,6 +82,28 @@ fn requests_are_counted_by_target_and_class_and_refusals_by_code() {
 }
 
 #[test]
+fn requests_that_nobody_could_read_are_counted_as_refusals() {
+    let folder = Folder::new();
+    let upstream = Upstream::saying("");
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "") + PAGES;
+    let proxy = Proxy::start(&folder, &format!("timeouts.head = \"100ms\"\n{text}"));
+    let large = format!("GET /acme HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(70_000));
+    for (request, status, code) in [
+        (
+            "GET /#x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            400,
+            "bad-request",
+        ),
+        (&*large, 431, "too-large"),
+        ("GET /", 408, "request-timeout"),
+    ] {
+        assert_eq!(send(proxy.address, request).status, status);
+        let series = format!("countersign_refusals_total{{target=\"\",code=\"{code}\"}}");
+        wait_for_sample(&proxy, &series, 1.0);
+    }
+}
+
+#[test]
 fn a_request_is_under_way_until_the_last_byte_of_its_answer() {
     let upstream = Upstream::with(|conversation| {
         conversation.read_request();

@@ -154,7 +154,7 @@ fn a_request_that_was_cut_off_is_not_served_by_half_close() {
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
 }
 
-fn descriptors(process: u32) -> usize {
+pub(super) fn descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd"))
         .expect("a process of this user")
         .count()

@@ -11,7 +11,9 @@ use super::frames::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
     frame,
 };
-use crate::support::{Folder, Process, Upstream, get};
+use crate::support::caller::PATIENCE;
+use crate::support::upstream::NAME;
+use crate::support::{Folder, Process, Proxy, Upstream, get};
 
 /// How long a flood lasts at most.
 const LONG: Duration = Duration::from_millis(1500);
@@ -106,13 +108,115 @@ fn flood(beginning: &[u8], reads: bool, piece: impl Fn(u32) -> Vec<u8>) -> bool 
 }
 
 #[test]
-fn streams_that_are_opened_and_reset_are_bounded() {
-    flood(b"", true, |number| {
+fn streams_that_are_opened_and_reset_end_the_connection() {
+    let ended = flood(b"", true, |number| {
         let id = number * 2 + 1;
         let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
         bytes.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
         bytes
     });
+    assert!(ended);
+}
+
+/// Where every request waits, for a token that never comes.
+fn waiting() -> (Proxy, Folder) {
+    let endpoint = Upstream::with(|conversation| {
+        conversation.read_request();
+        conversation.read_request();
+    });
+    let folder = Folder::new();
+    folder.write("ca.pem", &endpoint.ca_pem);
+    folder.write("secret", "a-secret-of-the-client");
+    let text = format!(
+        r#"
+workers = 1
+[listeners.local]
+address = "127.0.0.1:0"
+protocols = ["http2"]
+[credentials.acme.exchange]
+url = "https://{NAME}/token"
+connect = "{}"
+tls.ca = ["ca.pem"]
+client-authentication = "basic"
+client-id = "me"
+client-secret = {{ file = "secret" }}
+timeouts.total = "20s"
+[targets.acme]
+url = "https://{NAME}"
+timeouts.credential = "20s"
+"#,
+        endpoint.address
+    );
+    (Proxy::start(&folder, &text), folder)
+}
+
+/// Asks as often, one request after the other, and cancels each while it is being answered. Gives
+/// how many were cancelled when the connection ended, and whether it was said that it would.
+fn cancel(requests: u32) -> (u32, bool) {
+    let (proxy, _folder) = waiting();
+    let mut stream = frames::connect(proxy.address);
+    let mut was_told = false;
+    for number in 0..requests {
+        let id = number * 2 + 1;
+        let ask = frame(HEADERS, END_STREAM | END_HEADERS, id, &frames::get());
+        // The answer to the ping tells that the request was accepted.
+        let asked = [ask, frame(PING, 0, 0, b"01234567")].concat();
+        let mut is_open = stream.write_all(&asked).is_ok();
+        while is_open {
+            match frames::read(&mut stream) {
+                Some((PING, 1, ..)) => break,
+                Some((kind, ..)) => was_told |= kind == GOAWAY,
+                None => is_open = false,
+            }
+        }
+        let cancel = frame(RST_STREAM, 0, id, &8_u32.to_be_bytes());
+        if !is_open || stream.write_all(&cancel).is_err() {
+            return (number, was_told);
+        }
+    }
+    (requests, was_told)
+}
+
+#[test]
+fn requests_that_are_cancelled_while_they_are_answered_end_the_connection_beyond_what_is_needed() {
+    assert_eq!(cancel(400), (400, false));
+    let (cancelled, was_told) = cancel(1000);
+    assert!((500..520).contains(&cancelled), "{cancelled}");
+    assert!(was_told);
+}
+
+#[test]
+fn requests_over_one_connection_leave_descriptors_for_others() {
+    let upstream = Upstream::with(|conversation| {
+        // Answered never, until its caller has gone.
+        while conversation.read_request().is_some() {}
+    });
+    let folder = Folder::new();
+    let text = configuration(&folder, &upstream, "\"http1\", \"http2\"", "workers = 1");
+    folder.write("proxy.toml", text);
+    let process = Process::start_limited(folder.path(), 64);
+    let mut stream = frames::connect(process.address());
+    for number in 0..100 {
+        let request = frame(
+            HEADERS,
+            END_STREAM | END_HEADERS,
+            number * 2 + 1,
+            &frames::get(),
+        );
+        stream.write_all(&request).expect("it is taken");
+    }
+    let mut refused = 0;
+    while refused < 100 - 32 {
+        let (kind, ..) = frames::read(&mut stream).expect("answers");
+        refused += usize::from(kind == HEADERS);
+    }
+    // Whoever comes now hears of it at once.
+    assert_eq!(get(process.address(), "/acme").code(), "overloaded");
+    let deadline = Instant::now() + PATIENCE;
+    while upstream.requests().len() < 32 && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    assert_eq!(upstream.requests().len(), 32);
 }
 
 #[test]

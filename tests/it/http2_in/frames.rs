@@ -19,6 +19,7 @@ pub const END_HEADERS: u8 = 4;
 /// A connection that has exchanged nothing but the beginning.
 pub fn connect(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_nodelay(true).expect("no delay");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
     begin(&mut stream);

@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use countersign::app::reload::ReloadError;
+use tokio::time::Instant;
 
 use super::{free_address, target, wait_until, write};
 use crate::support::{Caller, Folder, Proxy, Upstream, get};
@@ -48,6 +50,31 @@ fn one_that_is_new_listens_and_one_that_stays_is_not_touched() {
     assert_eq!(proxy.listener("local"), proxy.address);
     let answer = kept.write(REQUEST).read();
     assert_eq!((answer.status, answer.header("connection")), (200, None));
+}
+
+#[test]
+fn a_tunnel_of_one_that_is_gone_ends_at_the_deadline() {
+    let upstream = Upstream::with(crate::upgrades::echo);
+    let folder = Folder::new();
+    let both = [("local", any(), ""), ("other", any(), "")];
+    let text = |listeners: &[_]| {
+        text(&folder, &upstream, listeners).replace("drain = \"5s\"", "drain = \"1s\"")
+    };
+    write(&folder, &text(&both));
+    let proxy = Proxy::following(&folder);
+    let mut caller = Caller::connect(proxy.listener("other"));
+    caller.write(
+        "GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(caller.read().status, 101);
+    write(&folder, &text(&both[..1]));
+    let start = Instant::now();
+    proxy.reload().expect("it can be used");
+    assert!(caller.is_closed());
+    let took = start.elapsed();
+    let (early, late) = (Duration::from_millis(900), Duration::from_secs(3));
+    assert!(early < took && took < late, "{took:?}");
 }
 
 #[test]
