@@ -7,7 +7,7 @@
 //! zero byte is allowed anywhere but in a body's data, so that the server side answers 400, or
 //! breaks the body off, and closes.
 //!
-//! It is also where a connection's [`Pace`] is noted, and where three things are held back from the
+//! It is also where a connection's `Pace` is noted, and where three things are held back from the
 //! server side: what follows a request for another protocol, until that is answered; a caller's
 //! having no more to say, where that does not mean that it is gone; and the socket itself, once
 //! another protocol is spoken on it.
