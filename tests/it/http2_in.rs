@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
 use std::pin::Pin;
 use std::sync::{Mutex, mpsc};
 use std::task::{Context, Poll};
@@ -11,21 +10,21 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::Version;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use hyper::body::{Body, Frame};
 use tokio::time::{Instant, timeout};
 
 use self::frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, frame};
 use crate::support::caller::PATIENCE;
+use crate::support::http2_caller::{connect, request, run, text};
 use crate::support::{Caller, Folder, Proxy, Upstream, acme, get};
 
 mod floods;
 pub mod frames;
 mod meaning;
+mod through;
+mod tls;
 
 /// A configuration whose listener speaks these protocols.
 fn configuration(folder: &Folder, upstream: &Upstream, protocols: &str, top: &str) -> String {
@@ -39,46 +38,6 @@ fn proxy(upstream: &Upstream, protocols: &str, top: &str) -> (Proxy, Folder) {
     let folder = Folder::new();
     let text = configuration(&folder, upstream, protocols, top);
     (Proxy::start(&folder, &text), folder)
-}
-
-/// Runs a test's own side.
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async { timeout(PATIENCE, test).await.expect("in time") })
-}
-
-/// A connection to the proxy, and what tells when it ended.
-async fn connect<B>(
-    address: SocketAddr,
-) -> (SendRequest<B>, tokio::task::JoinHandle<hyper::Result<()>>)
-where
-    B: Body + Unpin + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let stream = TcpStream::connect(address).await.expect("it listens");
-    let (sender, connection) = Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(65_536)
-        .initial_connection_window_size(1_000_000)
-        .handshake(TokioIo::new(stream))
-        .await
-        .expect("HTTP/2");
-    (sender, tokio::spawn(connection))
-}
-
-fn request<B>(path: &str, body: B) -> Request<B> {
-    Request::builder()
-        .uri(format!("http://localhost{path}"))
-        .body(body)
-        .expect("a request")
-}
-
-async fn text(answer: Response<Incoming>) -> String {
-    let body = answer.into_body().collect().await.expect("a whole body");
-    String::from_utf8(body.to_bytes().to_vec()).expect("text")
 }
 
 #[test]
@@ -301,8 +260,8 @@ fn a_connection_that_nothing_is_asked_on_is_said_goodbye_to() {
     });
 }
 
-#[test]
-fn the_end_lets_streams_finish_and_takes_no_more() {
+/// An upstream that begins an answer, and ends it when what is given too is dropped.
+fn halting() -> (Upstream, mpsc::Sender<()>) {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let upstream = Upstream::with(move |conversation| {
@@ -311,8 +270,11 @@ fn the_end_lets_streams_finish_and_takes_no_more() {
         let _ = wait.lock().expect("nobody panics in here").recv();
         conversation.write("end");
     });
-    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
-    let mut stream = frames::connect(proxy.address);
+    (upstream, go)
+}
+
+/// Has the proxy end in the middle of an answer, that goes on once the end was announced.
+fn ends(mut stream: impl Read + Write, proxy: Proxy, go: mpsc::Sender<()>) {
     let asked = frame(HEADERS, END_STREAM | END_HEADERS, 1, &frames::get());
     stream.write_all(&asked).expect("it is taken");
     let (mut go, mut proxy, mut draining) = (Some(go), Some(proxy), None);
@@ -335,6 +297,13 @@ fn the_end_lets_streams_finish_and_takes_no_more() {
     }
     assert_eq!(String::from_utf8_lossy(&content), "first end");
     draining.expect("it was answered").join().expect("no panic");
+}
+
+#[test]
+fn the_end_lets_streams_finish_and_takes_no_more() {
+    let (upstream, go) = halting();
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
+    ends(frames::connect(proxy.address), proxy, go);
 }
 
 #[test]

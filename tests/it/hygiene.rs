@@ -8,7 +8,7 @@ use crate::support::upstream::{Conversation, NAME};
 use crate::support::{Folder, Proxy, Upstream, send};
 
 /// The places, each with what stands in `placement` and the header that a caller might have removed.
-const PLACES: [(&str, &str, &str); 4] = [
+pub const PLACES: [(&str, &str, &str); 4] = [
     ("bearer", "{}", "Authorization"),
     (
         "key",
@@ -53,7 +53,7 @@ fn serve(conversation: &mut Conversation) {
 }
 
 /// What a caller may try, as a query and header lines. All that is the caller's says `theirs`.
-fn tries(own: &str) -> Vec<(String, String)> {
+pub fn tries(own: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut headers = |lines: String| all.push((String::new(), lines));
     for name in [
@@ -141,7 +141,7 @@ fn tries(own: &str) -> Vec<(String, String)> {
 
 /// Every credential in a request that arrived: whatever has to do with `Authorization`, and all that
 /// a server might take for what stands in the place.
-fn credentials(request: &str, place: &str) -> Vec<String> {
+pub fn credentials(request: &str, place: &str) -> Vec<String> {
     let head = request.split("\r\n\r\n").next().unwrap_or_default();
     let mut lines = head.split("\r\n");
     let target = lines.next().and_then(|it| it.split(' ').nth(1));
@@ -168,7 +168,7 @@ fn credentials(request: &str, place: &str) -> Vec<String> {
 }
 
 /// How ours looks in its place.
-fn is_ours(found: &str, place: &str) -> bool {
+pub fn is_ours(found: &str, place: &str) -> bool {
     let start = match place {
         "bearer" => "authorization Bearer ",
         "key" => "x-api-key ",

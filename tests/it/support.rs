@@ -9,8 +9,10 @@ pub mod canary;
 pub mod dns;
 pub mod folder;
 pub mod http2;
+pub mod http2_caller;
 pub mod process;
 pub mod proxy;
+pub mod tls;
 pub mod upstream;
 
 pub use caller::{Answer, Caller, get, send};

@@ -40,7 +40,7 @@ fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     frame
 }
 
-fn text(payload: &[u8]) -> Vec<u8> {
+pub fn text(payload: &[u8]) -> Vec<u8> {
     frame(1, payload, Some([1, 2, 3, 4]))
 }
 
@@ -94,7 +94,7 @@ pub fn echo(conversation: &mut Conversation) {
     conversation.close();
 }
 
-fn asking(extra: &str) -> String {
+pub fn asking(extra: &str) -> String {
     format!(
         "GET /acme/live?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
@@ -114,7 +114,7 @@ fn open(address: SocketAddr) -> Caller {
     caller
 }
 
-fn hear(caller: &mut Caller) -> Option<(u8, Vec<u8>)> {
+pub fn hear<S: Read + Write>(caller: &mut Caller<S>) -> Option<(u8, Vec<u8>)> {
     read_frame(|bytes| caller.read_exact(bytes))
 }
 

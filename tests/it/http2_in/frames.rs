@@ -22,10 +22,15 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream.set_nodelay(true).expect("no delay");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    begin(&mut stream);
+    stream
+}
+
+/// Says what a client begins with (RFC 9113 section 3.4).
+pub fn begin(stream: &mut impl Write) {
     let mut beginning = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     beginning.extend(frame(SETTINGS, 0, 0, b""));
     stream.write_all(&beginning).expect("it is taken");
-    stream
 }
 
 /// One frame.
@@ -62,7 +67,7 @@ pub fn get() -> Vec<u8> {
 }
 
 /// Reads a frame: its kind, its flags, its stream and its payload.
-pub fn read(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
+pub fn read(stream: &mut impl Read) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);

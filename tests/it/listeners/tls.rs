@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::emulator::Authority;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::time::Instant;
 
 use super::{REQUEST, configuration, start};
@@ -18,27 +18,7 @@ type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A caller's side of TLS, with a certificate for `own` if there is one.
 fn client(authority: &Authority, own: Option<(&Authority, &str)>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate_of(authority)).expect("an authority");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
-        .with_root_certificates(roots);
-    Arc::new(match own {
-        None => builder.with_no_client_auth(),
-        Some((authority, name)) => {
-            let (certificate, key) = authority.client_certificate(name).expect("a certificate");
-            builder
-                .with_client_auth_cert(vec![certificate], key)
-                .expect("a pair")
-        }
-    })
-}
-
-fn certificate_of(authority: &Authority) -> CertificateDer<'static> {
-    use rustls::pki_types::pem::PemObject;
-    CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM")
+    crate::support::tls::client(authority, own, &[])
 }
 
 fn connect(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Caller<Tls> {

@@ -15,6 +15,7 @@ use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
+use super::canary;
 use super::upstream::{NAME, Terms, server};
 
 /// A server that speaks HTTP/2, and HTTP/1 with nobody.
@@ -151,6 +152,9 @@ async fn hold(
     };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let (parts, body) = request.into_parts();
+        if let Some(credential) = parts.headers.get("authorization") {
+            canary::credential(credential.as_bytes());
+        }
         let head = Request::from_parts(parts.clone(), ());
         heads
             .lock()
