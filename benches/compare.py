@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 from rig import proxies
 from rig.load import hold, wrk
@@ -31,6 +32,9 @@ from rig.workload import WORKLOADS
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 # How long countersign's token is when it does not run beside the others: ES512 and a few claims.
 USUAL_TOKEN_LENGTH = 420
+
+# What a proxy gives back of a client that asks nothing, it gives back by then.
+SETTLING = 10
 
 
 # --- One run --------------------------------------------------------------------------------------
@@ -83,6 +87,7 @@ def idle(running, token, workload):
     proxy, process = running.proxy, running.process
     before = process.resident_kib()
     clients = hold(running.port, workload, proxy.prefix, None if proxy.adds_token else token)
+    time.sleep(SETTLING)
     held = process.resident_kib()
     for client in clients:
         client.close()

@@ -180,13 +180,14 @@ pub fn follow(config: Config, origin: Origin, clock: Clock) -> Result<Running, S
     run(config, Some(origin), clock)
 }
 
-fn run(config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, StartError> {
+fn run(mut config: Config, origin: Option<Origin>, clock: Clock) -> Result<Running, StartError> {
     let workers = config.workers;
     let caller = config.caller;
     let dns = config.dns.clone();
     // What the system allows is raised first: it is what the default stands on.
     seats::raise_descriptor_limit();
     let seats = Seats::new(config.connections.unwrap_or_else(seats::most));
+    succession::bound_requests(&mut config);
     let bound = {
         // Sockets are set up by the runtime's types and need one to be around, idle as it is.
         let runtime = Builder::new_current_thread().enable_io().build()?;

@@ -177,7 +177,7 @@ fn read_root(
     };
     let connections = reader.table("limits", |it| it.integer("connections"))?;
     let (workers, log, dns) = (workers(reader), log(reader), dns(reader));
-    let admin = admin::read(reader, folder);
+    let admin = admin::read(reader, folder, &listeners);
     let limits = Limits {
         requests: targets::requests(reader),
         rate: None,
@@ -185,7 +185,7 @@ fn read_root(
     // Everything has been read, and all faults are noted: from here on the first one ends it.
     let routes = routes::table(&targets, listeners.len(), problems)?;
     let forwards = forwards::table(&targets, &listeners, problems)?;
-    let shown = show::show(&listeners, &credentials, &targets);
+    let shown = show::show(reader, &listeners, &credentials, &targets);
     let guides = credentials
         .iter()
         .filter(|credential| credential.config.is_some())

@@ -89,8 +89,21 @@ pub enum ConfineError {
 
 /// Why another configuration cannot be taken while the process runs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}, which the process denied itself at its start: restart it")]
-pub struct Beyond(String);
+#[error("{what}, which the process denied itself at its start: restart it{}", .room.map(|key| format!("; `{key}` in [confine] leaves room for more")).unwrap_or_default())]
+pub struct Beyond {
+    what: String,
+    /// The key that would have left room for it.
+    room: Option<&'static str>,
+}
+
+impl Beyond {
+    fn new(what: impl Into<String>, room: Option<&'static str>) -> Self {
+        Self {
+            what: what.into(),
+            room,
+        }
+    }
+}
 
 /// What is in force in this process, which cannot be undone.
 static IN_FORCE: OnceLock<InForce> = OnceLock::new();
@@ -193,32 +206,40 @@ impl InForce {
         let (now, asked) = (&self.config.needs, &config.needs);
         let settings = |it: &Config| (it.landlock, it.dumpable);
         if settings(&self.config) != settings(config) {
-            return Err(Beyond("other settings in [confine]".into()));
+            return Err(Beyond::new("other settings in [confine]", None));
         }
         if self.held.files && config.runs_programs {
-            return Err(Beyond("a secret comes from a `command`".into()));
+            return Err(Beyond::new("a secret comes from a `command`", None));
         }
         if self.held.files
             && let Some(path) = asked.read.iter().find(|it| !is_beneath(it, &now.read))
         {
-            return Err(Beyond(format!("a file is read below {}", path.display())));
+            let what = format!("a file is read below {}", path.display());
+            return Err(Beyond::new(what, Some("read")));
         }
         if self.held.files
             && let Some(path) = asked.write.iter().find(|it| !is_beneath(it, &now.write))
         {
-            return Err(Beyond(format!("a socket is made in {}", path.display())));
+            return Err(Beyond::new(
+                format!("a socket is made in {}", path.display()),
+                None,
+            ));
         }
         if self.held.files
             && let Some(path) = asked.keep.iter().find(|it| !is_beneath(it, &now.keep))
         {
-            return Err(Beyond(format!("files are kept in {}", path.display())));
+            return Err(Beyond::new(
+                format!("files are kept in {}", path.display()),
+                None,
+            ));
         }
         if self.held.ports {
             if let Some(port) = asked.connect.difference(&now.connect).next() {
-                return Err(Beyond(format!("port {port} is connected to")));
+                let what = format!("port {port} is connected to");
+                return Err(Beyond::new(what, Some("ports")));
             }
             if let Some(port) = beyond_bound(now.bind.as_ref(), asked.bind.as_ref()) {
-                return Err(Beyond(format!("{port} is listened on")));
+                return Err(Beyond::new(format!("{port} is listened on"), None));
             }
         }
         Ok(())

@@ -110,9 +110,18 @@ pub enum DialError {
     /// No address takes connections.
     #[error("cannot connect to `{host}`")]
     Connect {
-        /// The name: the parent proxy's, if there is one.
+        /// The name.
         host: String,
         /// All addresses, each with what it said.
+        #[source]
+        tried: Tried,
+    },
+    /// The parent proxy on the way takes no connections.
+    #[error("cannot connect to `{host}`, the proxy on the way")]
+    Parent {
+        /// The proxy's name.
+        host: String,
+        /// All its addresses, each with what it said.
         #[source]
         tried: Tried,
     },
@@ -241,8 +250,12 @@ pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStre
             tried,
         },
         _ if tried.is_late() => late(tried),
-        _ => DialError::Connect {
+        _ if endpoint.via.is_some() => DialError::Parent {
             host: endpoint.next_host().to_owned(),
+            tried,
+        },
+        _ => DialError::Connect {
+            host: endpoint.host.clone(),
             tried,
         },
     })?;

@@ -1,6 +1,6 @@
 //! Which headers end at a proxy.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The headers of one connection, which a proxy consumes (RFC 9110 section 7.6.1), with the three
 /// that older agents still send (`Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`).
@@ -56,7 +56,7 @@ const CLAIMS: [&str; 29] = [
 ];
 
 /// Headers that have a server take a request for one with another method.
-const METHOD_OVERRIDES: [HeaderName; 3] = [
+static METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-method-override"),
@@ -81,9 +81,13 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
 /// Whether these headers ask for another method than the one in the request line.
 #[must_use]
 pub fn override_method(headers: &HeaderMap) -> bool {
-    METHOD_OVERRIDES
-        .iter()
-        .any(|name| headers.contains_key(name))
+    methods_in(headers).next().is_some()
+}
+
+/// The methods that these headers ask for in place of the one in the request line.
+pub fn methods_in(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    METHOD_OVERRIDES.iter().flat_map(values)
 }
 
 /// Whether whoever sends these headers takes trailers with an answer (RFC 9110 section 10.1.4).
@@ -132,7 +136,6 @@ pub fn remove(headers: &mut HeaderMap, ends: impl Fn(&HeaderName) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn what_connection_names_ends_here_in_any_spelling() {

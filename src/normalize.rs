@@ -11,6 +11,8 @@ use http::{Method, Request, Version};
 
 use crate::host;
 
+pub(crate) mod spelling;
+
 /// How large a request's head may be beyond what the connection itself enforces.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {

@@ -328,6 +328,12 @@ impl From<router::Miss> for Refused {
             router::Miss::NoRoute | router::Miss::NoTarget(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no-route", REQUEST_DENIED, detail)
             }
+            router::Miss::Spelling => Self::new(
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                REQUEST_ERROR,
+                detail,
+            ),
             router::Miss::Method(allow) => Self {
                 allow,
                 ..Self::new(
@@ -452,7 +458,7 @@ impl From<UpstreamError> for Refused {
                 "connection_refused",
                 "the target cannot be connected to",
             ),
-            UpstreamError::Dial(DialError::Tunnel { .. }) => bad(
+            UpstreamError::Dial(DialError::Parent { .. } | DialError::Tunnel { .. }) => bad(
                 "upstream-refused",
                 "connection_refused",
                 "the parent proxy on the way to the target gave no tunnel",

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::headers;
 use crate::host::Pattern;
 use crate::normalize::Normalized;
+use crate::normalize::spelling::{is_plain, plain, segments};
 
 /// What a request must be to take a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +47,12 @@ impl Rule {
     }
 
     fn matches_all_but_method<B>(&self, listener: usize, request: &Normalized<B>) -> bool {
+        starts_with(request.path(), &self.path) && self.matches_around_path(listener, request)
+    }
+
+    /// Whether everything matches that stands beside the path.
+    fn matches_around_path<B>(&self, listener: usize, request: &Normalized<B>) -> bool {
         self.listener.is_none_or(|named| named == listener)
-            && starts_with(request.path(), &self.path)
             && self
                 .host
                 .as_ref()
@@ -68,6 +73,36 @@ impl Rule {
         self.methods.is_empty()
             || (self.methods.contains(request.method())
                 && !headers::override_method(request.headers()))
+    }
+
+    /// Whether a less exact server takes a request's path for one of this rule's; `path` is the
+    /// request's in the plain spelling, if it has another one.
+    fn leads_plainly<B>(&self, request: &Normalized<B>, path: Option<&[u8]>) -> bool {
+        let Some(path) = path else {
+            return starts_with(request.path(), &self.path);
+        };
+        let own = plain(&self.path);
+        let mut found = segments(path);
+        segments(&own).all(|segment| found.next() == Some(segment))
+    }
+
+    /// Whether a less exact server does for a request what a method of this rule's says.
+    fn takes_method_plainly<B>(&self, request: &Normalized<B>) -> bool {
+        let is_own = |it: &[u8]| {
+            let mut own = self.methods.iter();
+            own.any(|method| {
+                method
+                    .as_str()
+                    .as_bytes()
+                    .eq_ignore_ascii_case(it.trim_ascii())
+            })
+        };
+        let mut overrides = headers::methods_in(request.headers()).peekable();
+        self.methods.is_empty()
+            || match overrides.peek() {
+                Some(_) => overrides.any(is_own),
+                None => is_own(request.method().as_str().as_bytes()),
+            }
     }
 
     /// Whether every request at `listener` that matches `other` matches this rule too.
@@ -117,6 +152,11 @@ pub enum Miss {
         "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
     )]
     NoTarget(String),
+    /// A server that is less exact would take this for what another route is for.
+    #[error(
+        "this is another spelling of what has a route of its own; write path and method as that route does"
+    )]
+    Spelling,
     /// Rules match, but for other methods: these.
     #[error("no route takes this method here")]
     Method(Vec<Method>),
@@ -188,6 +228,33 @@ impl<T> Table<T> {
         } else {
             Miss::Method(methods)
         })
+    }
+
+    /// Whether a rule that is tried before the one that leads to `found` would have taken the request
+    /// if it were spelt in another way: `/%61dmin` or `//admin` for `/admin`, `delete` for `DELETE`,
+    /// or a header that stands for the method. It is asked of the rules that lead to what `concerns`
+    /// says: a server decides by itself what its paths mean, and what a rule keeps from some callers
+    /// must not reach it by another rule.
+    pub fn is_disguised<B>(
+        &self,
+        found: &T,
+        listener: usize,
+        request: &Normalized<B>,
+        concerns: impl Fn(&T) -> bool,
+    ) -> bool {
+        let mut path = None;
+        let before = self.entries.iter();
+        before
+            .take_while(|(_, it)| !std::ptr::eq(it, found))
+            .any(|(rule, leads_to)| {
+                let is_meant = concerns(leads_to)
+                    && rule.matches_around_path(listener, request)
+                    && rule.takes_method_plainly(request);
+                is_meant && {
+                    let spell = || (!is_plain(request.path())).then(|| plain(request.path()));
+                    rule.leads_plainly(request, path.get_or_insert_with(spell).as_deref())
+                }
+            })
     }
 
     /// Changes what the rules lead to; `None` if it cannot be changed for any of them.

@@ -30,11 +30,10 @@ impl fmt::Display for Address {
 
 /// The address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for the admin pages")]
+#[error("cannot listen on {address} for the admin pages: {why}")]
 pub struct BindError {
     address: Address,
-    #[source]
-    source: io::Error,
+    why: io::Error,
 }
 
 /// A bound address.
@@ -61,9 +60,9 @@ pub fn bind(address: &Address) -> Result<Bound, BindError> {
         Address::Tcp(address) => bind_tcp(*address),
         Address::Unix(path) => bind_unix(path),
     };
-    bound.map_err(|source| BindError {
+    bound.map_err(|why| BindError {
         address: address.clone(),
-        source,
+        why,
     })
 }
 

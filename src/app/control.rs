@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::reload::{Ask, Origin, Reading, Reload, ReloadError, Report};
 use super::renewals::Renewals;
 use super::succession::{
-    Fixed, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
+    Fixed, bound_requests, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
 };
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
@@ -262,6 +262,7 @@ impl Control {
 fn prepare(mut reading: Reading, before: &Plan) -> Reading {
     if let Ok((config, _)) = &mut reading.outcome {
         keep_endpoints(&mut config.targets, before);
+        bound_requests(config);
         keep_limits(config, before);
         load_authorities(&config.targets);
     }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::admin;
 use crate::app::Config;
+use crate::caller::seats;
 use crate::credential::{self, Credential};
 use crate::dial::resolver;
+use crate::limits::InFlight;
+use crate::listener::manners::Protocols;
 use crate::plan::{Listener, Plan, Target};
 use crate::telemetry;
 use crate::tls;
@@ -64,6 +67,16 @@ pub(super) fn plan(
         limits: config.limits,
     };
     (plan, fixed)
+}
+
+/// Bounds the requests under way where nothing is said about it and HTTP/2 is spoken: each may need a
+/// descriptor for a connection of its own to a target, and one caller brings a hundred of them.
+pub(super) fn bound_requests(config: &mut Config) {
+    let mut listeners = config.listeners.iter();
+    if listeners.any(|it| it.manners.protocols != Protocols::Http1) {
+        let bound = || Arc::new(InFlight::new(seats::most()));
+        config.limits.requests.get_or_insert_with(bound);
+    }
 }
 
 /// Has targets use the endpoints that there are already, where they are equal: what was loaded for

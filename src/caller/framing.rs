@@ -196,9 +196,11 @@ impl Watch {
     fn chunk_size(&self) -> Option<u64> {
         let line = self.line.trim_ascii_end();
         let end = line.iter().position(|byte| *byte == b';');
+        // Digits that were not kept would count for the server side.
+        let is_kept = end.is_some() || self.line_length <= KEPT;
         let (size, extension) = line.split_at(end.unwrap_or(line.len()));
         let size = size.trim_ascii_end();
-        let is_whole = size.iter().all(u8::is_ascii_hexdigit) && extension != b";";
+        let is_whole = is_kept && size.iter().all(u8::is_ascii_hexdigit) && extension != b";";
         let size = u64::from_str_radix(str::from_utf8(size).ok()?, 16).ok()?;
         is_whole.then_some(size)
     }
@@ -259,6 +261,23 @@ mod tests {
             assert!(watch.is_undecided());
             watch.stay();
             assert_eq!(watch.follow(b"GET /#"), Followed::Wrong(5));
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_chunk_is_read_whole_or_not_at_all() {
+        let head = "A\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = |line: &str| format!("{head}{line}\r\nhello\r\n0\r\n\r\n");
+        let zeros = "0".repeat(KEPT - 2);
+        assert_eq!(ends(&chunk(&format!("{zeros}5"))), Followed::Whole);
+        assert_eq!(
+            ends(&chunk(&format!("5;{}", "x".repeat(1000)))),
+            Followed::Whole
+        );
+        for before in [KEPT - 1, KEPT, 1000] {
+            let line = format!("{}5", "0".repeat(before));
+            let end = head.len() + line.len() + 1;
+            assert_eq!(ends(&chunk(&line)), Followed::Wrong(end), "{before}");
         }
     }
 

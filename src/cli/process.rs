@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::app::Running;
 use crate::supervisor::{self, State};
@@ -14,6 +16,9 @@ use crate::supervisor::{self, State};
 /// The exit code of a process that has lost one of its threads to a bug (`EX_SOFTWARE` of
 /// sysexits.h).
 const BROKEN: u8 = 70;
+
+/// How long after the first a signal is still the same one: nobody types as fast.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Takes all the descriptors that the process may have: each request under way needs two.
 pub(super) fn prepare() {
@@ -91,7 +96,36 @@ pub(super) fn run_until_signal(running: Running) -> ExitCode {
                 tracing::info!("ended");
                 ExitCode::SUCCESS
             }
-            () = next() => super::fail("ended at once by a second signal"),
+            () = second(next) => super::fail("ended at once by a second signal"),
         }
     })
+}
+
+/// Returns at a signal that somebody has sent again. `timeout` and others send theirs to the process
+/// and to its group, so that one comes twice.
+async fn second(mut next: impl AsyncFnMut()) {
+    let same = async {
+        loop {
+            next().await;
+        }
+    };
+    let _: Result<(), _> = timeout(TOGETHER, same).await;
+    next().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_twice_at_once_is_one() {
+        let (send, mut signals) = tokio::sync::mpsc::channel(1);
+        let next = async || match signals.recv().await {
+            Some(()) => {}
+            None => std::future::pending().await,
+        };
+        send.send(()).await.expect("room for one");
+        let ended = timeout(2 * TOGETHER, second(next)).await;
+        assert!(ended.is_err());
+    }
 }

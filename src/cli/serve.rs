@@ -81,7 +81,12 @@ fn announce(running: &Running) {
     }
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];
-        let hosts: Vec<&str> = target.endpoints.iter().map(|it| it.host.as_str()).collect();
+        // With their ports: the members of a cluster may differ in nothing else.
+        let hosts: Vec<_> = target
+            .endpoints
+            .iter()
+            .map(|it| String::from_utf8_lossy(it.authority.as_bytes()))
+            .collect();
         let credential = match route.credential {
             Some(index) => format!("credential `{}`", plan.credentials[index].name()),
             None => "no credential".to_owned(),

@@ -110,6 +110,10 @@ pub(super) fn with_connection(error: &DialError) -> Trouble {
         DialError::Connect { tried, .. } | DialError::Exhausted { tried, .. } => {
             with_addresses(error, tried)
         }
+        DialError::Parent { tried, .. } => Trouble::new(
+            format!("{error}: {tried}"),
+            "is `via` right, and does that proxy run?",
+        ),
         DialError::ConnectTimeout { host, after, tried } => Trouble {
             notes: (tried.iter().count() > 1)
                 .then(|| tried.to_string())
@@ -233,5 +237,10 @@ fn wrong_name(host: &str, others: &str) -> Trouble {
 
 /// `DnsName("a.example")` is how the library shows one.
 fn readable(name: &str) -> String {
-    name.split('"').nth(1).unwrap_or(name).to_owned()
+    let bare = name
+        .strip_prefix("IpAddress(")
+        .and_then(|it| it.strip_suffix(')'));
+    bare.or_else(|| name.split('"').nth(1))
+        .unwrap_or(name)
+        .to_owned()
 }

@@ -2,14 +2,23 @@
 
 use std::path::Path;
 
-use super::read::Reader;
+use super::listeners;
+use super::read::{Given, Reader};
 use crate::admin::{Address, Config, Ready};
 use crate::host::Pattern;
+use crate::listener;
 
 /// Reads it, if it is there.
-pub(super) fn read(root: &Reader<'_>, folder: &Path) -> Option<Config> {
+pub(super) fn read(
+    root: &Reader<'_>,
+    folder: &Path,
+    listeners: &[listeners::Read],
+) -> Option<Config> {
     root.table("admin", |reader| {
         let address = reader.parsed("address", |text| address(text, folder));
+        if let Some(given) = &address {
+            note_taken(given, reader, listeners);
+        }
         let hosts = if reader.has("hosts") {
             let hosts = reader.parsed_texts("hosts", Pattern::parse);
             hosts.into_iter().map(|given| given.value).collect()
@@ -27,6 +36,23 @@ pub(super) fn read(root: &Reader<'_>, folder: &Path) -> Option<Config> {
         })
     })
     .flatten()
+}
+
+fn note_taken(given: &Given<Address>, reader: &Reader<'_>, listeners: &[listeners::Read]) {
+    let own = match &given.value {
+        Address::Tcp(address) => listener::Address::Ip(*address),
+        Address::Unix(path) => listener::Address::Unix(path.clone()),
+    };
+    let mut listeners = listeners.iter().map(|it| &it.config);
+    if let Some(listener) = listeners.find(|it| it.address.is_taken_by(&own)) {
+        let message = format!(
+            "[admin] has the address of listener `{}`, {own}",
+            listener.name
+        );
+        reader
+            .problems()
+            .fault(&given.at, message, "give one of them another address");
+    }
 }
 
 fn address(text: &str, folder: &Path) -> Result<Address, String> {

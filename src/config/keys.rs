@@ -195,7 +195,7 @@ pub static LIMITS: Section = Section {
         default("target", Kind::Size, r#""8KiB""#, "a request's path and query; 414 above it"),
         optional("body", Kind::Size, "a request's body; 413 above it; unlimited if left out, for bodies are streamed"),
         optional("connections", Kind::Integer(1, 1_000_000), "callers at once; whoever comes beyond that gets 503; if left out, half of the descriptors that the system allows, for each may need one upstream"),
-        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, to all targets together; 503 above it; unlimited if left out, but for the connections that they come on"),
+        optional("requests", Kind::Integer(1, 1_000_000), "requests under way at once, to all targets together; 503 above it; unlimited if left out, but for the connections that they come on, and half of the descriptors where listeners speak HTTP/2"),
     ],
 };
 

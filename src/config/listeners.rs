@@ -22,7 +22,7 @@ pub struct Read {
     pub at: Span,
     /// Whether it speaks TLS, or would without faults.
     pub has_tls: bool,
-    /// What callers must be, for showing: keys and values in TOML.
+    /// What callers must be and may speak, for showing: keys and values in TOML.
     pub shown: Vec<(&'static str, String)>,
     /// Whether the operator listed the hosts, so that none are added.
     has_hosts: bool,
@@ -131,6 +131,9 @@ fn protocols(reader: &Reader<'_>) -> Protocols {
 
 fn shown(reader: &Reader<'_>) -> Vec<(&'static str, String)> {
     let names = [
+        "protocols",
+        "half-close",
+        "connections",
         "mode",
         "peer-uids",
         "proxy-protocol",
@@ -138,8 +141,7 @@ fn shown(reader: &Reader<'_>) -> Vec<(&'static str, String)> {
         "require-header",
         "tls",
     ];
-    let given = names.into_iter().filter(|name| reader.has(name));
-    let shown = given.filter_map(|name| {
+    let shown = names.into_iter().filter_map(|name| {
         let mut node = reader.node(name)?;
         if name == "require-header" {
             required::hide(&mut node);

@@ -271,7 +271,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|candidate| (strsim::damerau_levenshtein(&folded, candidate), candidate))
         .min()
         // A third of the letters wrong is a typing error; more is another word.
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count() / 3)
         .map(|(_, candidate)| candidate)
 }
 

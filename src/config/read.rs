@@ -172,6 +172,12 @@ impl<'a> Reader<'a> {
             .or_else(|| self.default(name))
     }
 
+    /// All keys that are there or have a default, with their nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (&'static str, Node)> {
+        let names = self.section.names();
+        names.filter_map(|name| Some((name, self.node(name)?)))
+    }
+
     fn key(&self, name: &str) -> &'static Key {
         self.section.key(name).expect("only declared keys are read")
     }

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::read::Reader;
 use super::tree::{Node, Table, Value, key, quoted};
 use super::{credentials, listeners, routes, targets, units};
 use crate::dial::via::Via;
@@ -13,11 +14,18 @@ use crate::upstream::Spread;
 /// Writes out what will be in force, in the form of the configuration itself.
 #[must_use]
 pub fn show(
+    root: &Reader<'_>,
     listeners: &[listeners::Read],
     credentials: &[credentials::Read],
     targets: &[targets::Read],
 ) -> String {
     let mut out = String::new();
+    for name in ["workers", "drain", "presets"] {
+        if let Some(node) = root.node(name) {
+            line(&mut out, &format!("{name} = {}", value(&node)));
+        }
+    }
+    line(&mut out, "");
     for listener in listeners {
         let config = &listener.config;
         let hosts: Vec<String> = config
@@ -45,7 +53,22 @@ pub fn show(
     for target in targets {
         show_target(&mut out, target, listeners);
     }
+    for name in [
+        "log", "admin", "limits", "timeouts", "dns", "secrets", "confine",
+    ] {
+        show_section(&mut out, root, name);
+    }
     out
+}
+
+fn show_section(out: &mut String, root: &Reader<'_>, name: &str) {
+    root.table(name, |section| {
+        line(out, &format!("[{name}]"));
+        for (name, node) in section.nodes() {
+            line(out, &format!("{name} = {}", value(&node)));
+        }
+        line(out, "");
+    });
 }
 
 fn show_credential(out: &mut String, credential: &credentials::Read) {
@@ -117,6 +140,9 @@ fn show_target(out: &mut String, read: &targets::Read, listeners: &[listeners::R
     }
     line(out, &format!("credential = {}", quoted(credential)));
     show_terms(out, endpoint);
+    for (name, value) in &read.shown {
+        line(out, &format!("{name} = {value}"));
+    }
     if let Some(route) = read.routes.iter().find_map(|route| route.route.as_ref()) {
         let refused: Vec<String> = route
             .outgoing
@@ -271,6 +297,13 @@ fn rule(route: &routes::Read, strips: bool, listeners: &[listeners::Read]) -> St
             "callers = [{}]",
             callers.collect::<Vec<_>>().join(", ")
         ));
+    }
+    if route
+        .route
+        .as_ref()
+        .is_some_and(|it| it.outgoing.encoded_slash)
+    {
+        parts.push("encoded-slash = \"pass\"".to_owned());
     }
     if let Some(with) = &route.with {
         parts.push(format!("with = {with}"));

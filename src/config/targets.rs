@@ -34,6 +34,8 @@ pub struct Read {
     pub routes: Vec<routes::Read>,
     /// Its URL, for showing: in TOML.
     pub url: String,
+    /// What else it says of how requests are sent, for showing: keys and values in TOML.
+    pub shown: Vec<(String, String)>,
 }
 
 /// What the targets are read with.
@@ -164,6 +166,7 @@ fn read_one(
         patience,
         routes: routes::read(&reader, name, config.as_ref(), named, around),
         url: shown_url(&reader),
+        shown: shown(&reader),
     }
 }
 
@@ -230,6 +233,19 @@ fn credential<'a>(
         problems.fault(&entry.node.at, message, help);
     }
     found.map(Some).ok_or(Misnamed)
+}
+
+fn shown(reader: &Reader<'_>) -> Vec<(String, String)> {
+    let plain = ["header-case", "client-authorization"];
+    let plain = plain
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), show::value(&reader.node(name)?))));
+    let pool = reader.table("pool", |pool| {
+        let keys = pool.nodes();
+        keys.map(|(name, node)| (format!("pool.{name}"), show::value(&node)))
+            .collect::<Vec<_>>()
+    });
+    plain.chain(pool.unwrap_or_default()).collect()
 }
 
 /// The URL as `check --print` shows it: never what a reference in it refers to.

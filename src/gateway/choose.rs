@@ -5,7 +5,7 @@ use crate::listener::Entrance;
 use crate::normalize::Normalized;
 use crate::plan::{Plan, Route};
 use crate::respond::Refused;
-use crate::router::Miss;
+use crate::router::{Miss, Table};
 
 /// The port of a URL that says none.
 const HTTP: &str = "80";
@@ -27,7 +27,21 @@ pub(super) fn route<'a>(
         }
     }
     config.admit(request, entrance)?;
-    Ok(plan.routes.select(listener, request)?)
+    Ok(take(&plan.routes, request, listener)?)
+}
+
+/// The route of a table, if the target cannot take the path for one of another route of its own.
+fn take<'a>(
+    table: &'a Table<Route>,
+    request: &Normalized<RequestBody>,
+    listener: usize,
+) -> Result<&'a Route, Miss> {
+    let route = table.select(listener, request)?;
+    let is_targets = |other: &Route| other.target == route.target;
+    if table.is_disguised(route, listener, request, is_targets) {
+        return Err(Miss::Spelling);
+    }
+    Ok(route)
 }
 
 /// The route to the target that has the host of a URL. It leads nowhere else: no connection is ever
@@ -39,7 +53,7 @@ fn forward<'a>(
 ) -> Result<&'a Route, Miss> {
     let host = request.host().unwrap_or_default();
     let nobody = || Miss::NoTarget(host.to_owned());
-    let found = plan.forwards.select(listener, request);
+    let found = take(&plan.forwards, request, listener);
     let route = found.map_err(|miss| match miss {
         Miss::NoRoute => nobody(),
         other => other,

@@ -75,7 +75,7 @@ pub enum Turned {
         why: Malformed,
     },
     /// The TLS handshake failed.
-    #[error("no TLS with {peer} at listener `{listener}`: {why}")]
+    #[error("no TLS with {peer} at listener `{listener}`: {}", said(.why))]
     Handshake {
         /// Who it was.
         peer: Peer,
@@ -95,6 +95,19 @@ pub enum Turned {
     /// The other side is gone.
     #[error("a caller was gone at once: {0}")]
     Gone(#[from] io::Error),
+}
+
+/// What the TLS library said, in the words of whoever has to act on it.
+fn said(why: &io::Error) -> String {
+    match why.get_ref().and_then(|it| it.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "it does not speak TLS; was http:// written for https://?".into()
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("it broke the handshake off: {alert:?}")
+        }
+        _ => why.to_string(),
+    }
 }
 
 /// Lets a connection in: judges who it is, reads the PROXY header, shakes hands.

@@ -257,10 +257,11 @@ impl Files {
             .map_err(|error| wrong(format!("{shown} is not PEM: {error}")))?;
         if certificates.is_empty() {
             let message = format!("{shown} has no certificate in it");
-            return Err(unresolved(
-                message,
-                "it must be PEM: -----BEGIN CERTIFICATE-----",
-            ));
+            let help = match text.expose().windows(11).any(|it| it == b"PRIVATE KEY") {
+                true => "it holds a private key: are `certificate` and `key` swapped?",
+                false => "it must be PEM: -----BEGIN CERTIFICATE-----",
+            };
+            return Err(unresolved(message, help));
         }
         Ok(certificates)
     }

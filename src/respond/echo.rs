@@ -1,9 +1,10 @@
 //! Answers that show our own token: some servers repeat the request they were sent.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{HeaderMap, HeaderValue};
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use memchr::{memchr, memrchr};
 use tokio::time::Instant;
 
@@ -59,10 +60,33 @@ pub fn redact(headers: &mut HeaderMap, credential: &HeaderValue) -> bool {
     let credential = credential.as_bytes();
     let scheme = memrchr(b' ', credential);
     let token = &credential[scheme.map_or(0, |at| at + 1)..];
+    // What was encoded for a query may come back as it was.
+    let plain = match memchr(b'%', token) {
+        Some(_) => Cow::Owned(decode_fully(token)),
+        None => Cow::Borrowed(token),
+    };
     let mut found = take_out(headers, token);
-    if memchr(b'%', token).is_some() {
-        // What was encoded for a query may come back as it was.
-        found |= take_out(headers, &decode_fully(token));
+    if plain.len() < token.len() {
+        found |= take_out(headers, &plain);
+    }
+    found | take_out_encoded(headers, &plain)
+}
+
+/// Takes the token out in other encodings than the one it was sent in: a URL in the query of another
+/// one, as redirects to a login have it, is encoded once more. Where in such a value it ends is not
+/// worth finding out, so that none of it is kept.
+fn take_out_encoded(headers: &mut HeaderMap, token: &[u8]) -> bool {
+    let mut found = false;
+    if token.len() < SHORTEST {
+        return found;
+    }
+    let is_long = |it: &&mut HeaderValue| it.len() > token.len();
+    for value in headers.values_mut().filter(is_long) {
+        let is_encoded = memchr(b'%', value.as_bytes()).is_some();
+        if is_encoded && memmem::find(&decode_fully(value.as_bytes()), token).is_some() {
+            *value = HeaderValue::from_static("REDACTED");
+            found = true;
+        }
     }
     found
 }
@@ -123,6 +147,13 @@ mod tests {
                 "https://x/?k=REDACTED",
             ),
             ("abc/defgh", "abc%2Fdefgh", "REDACTED"),
+            ("/a?k=abc%2fdefgh", "abc%2Fdefgh", "REDACTED"),
+            ("/in?to=%2Fa%3Fk%3Dabc%252Fdefgh", "abc%2Fdefgh", "REDACTED"),
+            (
+                "/in?to=%2Fa%3Fk%3Dabc%2Bdefgh%3D",
+                "Bearer abc+defgh=",
+                "REDACTED",
+            ),
         ] {
             assert_eq!(redacted(value, credential), (true, left.to_owned()));
         }
@@ -134,6 +165,7 @@ mod tests {
             ("abcdefg", "Bearer abcdefgh"),
             ("Bearer abcdefgx", "Bearer abcdefgh"),
             ("short", "Bearer short"),
+            ("abc%2fdefg&x=h", "Bearer abc/defgh"),
         ] {
             assert_eq!(redacted(value, credential), (false, value.to_owned()));
         }

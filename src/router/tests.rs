@@ -21,7 +21,10 @@ fn request(method: &str, host: &str, target: &str) -> Normalized<()> {
         .method(method)
         .uri(target)
         .header("host", host);
-    let request = request.header("x-team", "red").body(()).expect("a request");
+    normalized(request.header("x-team", "red").body(()).expect("a request"))
+}
+
+fn normalized(request: Request<()>) -> Normalized<()> {
     normalize(
         request,
         &normalize::Config {
@@ -195,4 +198,71 @@ fn a_rule_for_certain_methods_takes_none_that_asks_for_another_in_a_header() {
             .select(0, &request("POST", "localhost", "/acme"))
             .is_ok()
     );
+}
+
+#[test]
+fn another_spelling_of_a_path_with_a_rule_of_its_own_is_noticed() {
+    let table = table(vec![
+        rule(""),
+        rule("/api/admin"),
+        Rule {
+            methods: vec![Method::DELETE],
+            ..rule("/keys")
+        },
+        for_host("h", "/Own"),
+    ]);
+    let is_disguised = |method: &str, host: &str, target: &str| {
+        let request = request(method, host, target);
+        let found = table.select(0, &request).expect("a rule");
+        let noticed = table.is_disguised(found, 0, &request, |_| true);
+        assert!(!table.is_disguised(found, 0, &request, |_| false));
+        noticed
+    };
+    for target in [
+        "/api/%61dmin",
+        "/api/%2561dmin/x",
+        "/api//admin",
+        "//api/admin",
+        "/api/Admin/x",
+        "/api;v=1/admin",
+        "/api/admin;x",
+        "/api/admin%20",
+        "/api/admin./x",
+        "/api%2fadmin",
+    ] {
+        assert!(is_disguised("GET", "g", target), "{target}");
+    }
+    for target in [
+        "/api/admin",
+        "/api/admin/%61",
+        "/api/administration",
+        "/api/Users",
+        "/%61pi",
+        "//x/api/admin",
+        "/keys",
+        "/KEYS",
+    ] {
+        assert!(!is_disguised("GET", "g", target), "{target}");
+    }
+    assert!(is_disguised("DELETE", "g", "/KEYS"));
+    assert!(is_disguised("delete", "g", "/keys"));
+    assert!(!is_disguised("POST", "g", "/keys"));
+    for (header, method, is_noticed) in [
+        ("x-http-method-override", "delete", true),
+        ("x-http-method-override", "PUT", false),
+    ] {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/keys")
+            .header("host", "g")
+            .header(header, method)
+            .body(())
+            .expect("a request");
+        let request = normalized(request);
+        let found = table.select(0, &request).expect("a rule");
+        let noticed = table.is_disguised(found, 0, &request, |_| true);
+        assert_eq!(noticed, is_noticed, "{header}: {method}");
+    }
+    assert!(is_disguised("GET", "h", "/OWN"));
+    assert!(!is_disguised("GET", "g", "/OWN"));
 }

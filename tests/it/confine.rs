@@ -174,6 +174,7 @@ fn a_reload_that_needs_what_was_denied_changes_nothing_and_says_so() {
     process.signal("HUP");
     if has_landlock(&said) {
         process.wait_for("port 9 is connected to, which the process denied itself at its start");
+        process.wait_for("`ports` in [confine] leaves room for more");
         assert_eq!(get(process.address(), "/more").status, 404);
     }
     assert_eq!(get(process.address(), "/acme").status, 200);

@@ -345,6 +345,8 @@ fn a_chunk_that_is_not_one_ends_the_request_and_the_connection() {
         "5;\0x\r\nhello\r\n0\r\n\r\n",
         "5;x\r\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        // Zeros beyond what is looked at, and then what would be read as a size or not.
+        "00000000000000000000000000000000000000000000000000000000000000000005\r\nhello\r\n0\r\n\r\n",
         "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello0\r\n\r\n",
         "5\r\nhello\n0\r\n\r\n",

@@ -79,6 +79,26 @@ fn a_path_is_kept_where_the_route_does_not_strip_it() {
 }
 
 #[test]
+fn a_path_in_another_spelling_does_not_pass_by_the_route_that_it_has() {
+    let upstream = Upstream::saying("");
+    let routes = r#"routes = [{ path = "/" }, { path = "/admin", strip = false, methods = ["GET"], headers = { x-team = "ops" } }]"#;
+    let (proxy, _folder) = proxy_to(&upstream, routes);
+    let ask = |path: &str| {
+        send(
+            proxy.address,
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Team: ops\r\n\r\n"),
+        )
+    };
+    for path in ["/%61dmin", "//admin/x", "/Admin", "/admin;a", "/admin%20/x"] {
+        assert_eq!(ask(path).code(), "bad-request", "{path}");
+    }
+    assert_eq!(upstream.requests(), Vec::<String>::new());
+    for path in ["/admin/x", "/Users", "/%61", "/x//admin"] {
+        assert_eq!(ask(path).status, 200, "{path}");
+    }
+}
+
+#[test]
 fn a_host_of_a_route_is_served_and_the_target_sees_its_own() {
     let upstream = Upstream::saying("");
     let (proxy, _folder) = proxy_to(&upstream, r#"routes = [{ host = "vdr.corp.example" }]"#);

@@ -70,6 +70,10 @@ fn what_keeps_a_target_from_being_reached_is_told_with_the_way_out() {
             vec![format!("{address} refuses connections"), "firewall".into()],
         ),
         (
+            target(NAME, address, &format!("{ca}\nvia = \"http://{address}\"")),
+            vec!["`127.0.0.1`, the proxy on the way".into(), "`via`".into()],
+        ),
+        (
             target(NAME, upstream.address, "tls.ca = \"other.pem\""),
             vec!["is not trusted".into(), "tls.ca".into()],
         ),

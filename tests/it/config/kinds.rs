@@ -4,6 +4,7 @@
 use countersign::config::keys::{self, Kind, Section};
 use countersign::emulator::Authority;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::parse;
 use crate::support::Folder;
@@ -79,8 +80,8 @@ fn base() -> Value {
             "certificate": r#""local.pem""#, "key": { "file": r#""local-key.pem""# },
         }] } } },
         "credentials": { "acme": { "self-signed": {
-            "algorithm": r#""ES512""#,
-            "key": { "file": r#""key.pem""# },
+            "algorithm": r#""HS256""#,
+            "key": { "file": r#""secret""# },
             "kid": { "file": r#""kid""# },
             "claims": { "sub": r#""me""# },
             "placement": {},
@@ -88,8 +89,8 @@ fn base() -> Value {
             "url": r#""https://partner.example/token""#,
             "grant": r#""none""#,
             "assertion": {
-                "algorithm": r#""ES512""#,
-                "key": { "file": r#""key.pem""# },
+                "algorithm": r#""HS256""#,
+                "key": { "file": r#""secret""# },
                 "claims": { "sub": r#""me""# },
             },
             "placement": {}, "tls": {}, "timeouts": {}, "parameters": {}, "headers": {},
@@ -117,8 +118,8 @@ fn preset() -> Value {
         "about": r#""a vendor""#, "reference": r#""a page""#, "checked": r#""2026-01-01""#,
         "inputs": { "word": { "type": r#""text""#, "doc": r#""a word""# } },
         "credential": { "self-signed": {
-            "algorithm": r#""ES512""#,
-            "key": { "file": r#""key.pem""# },
+            "algorithm": r#""HS256""#,
+            "key": { "file": r#""secret""# },
             "claims": { "sub": r#""${word}""# },
         } },
         "target": { "url": r#""https://vendor.example""# },
@@ -248,7 +249,8 @@ fn takes(kind: &Kind, value: &str) -> bool {
 
 fn folder() -> Folder {
     let folder = Folder::new();
-    folder.write_key("key.pem");
+    // The cheapest key to read: it is read thousands of times.
+    folder.write("secret", Uuid::new_v4().simple().to_string());
     folder.write("kid", "the key");
     folder.write_identity("local", &Authority::new().expect("an authority"));
     folder

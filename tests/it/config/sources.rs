@@ -46,6 +46,25 @@ fn what_headers_are_set_to_is_not_printed() {
     assert!(shown.contains("headers.set.x-api-key = \"…\"\n"), "{shown}");
 }
 
+#[test]
+fn what_is_in_force_beyond_credentials_and_targets_is_printed_too() {
+    let more = "[limits]\nrequests = 7\n[dns]\nservers = [\"10.0.0.53\"]\n[admin]\naddress = \"127.0.0.1:9901\"\n";
+    let text = format!("drain = \"9s\"\n{BASE}{more}");
+    let shown = parse(&folder(), &text).expect("it can be used").shown;
+    for line in [
+        "drain = \"9s\"",
+        "half-close = \"abort\"",
+        "pool.idle = \"30s\"",
+        "[limits]\nhead = \"64KiB\"",
+        "requests = 7",
+        "servers = [\"10.0.0.53\"]",
+        "ready = \"attempts\"",
+        "[confine]\nlandlock = \"auto\"",
+    ] {
+        assert!(shown.contains(line), "{line}:\n{shown}");
+    }
+}
+
 /// Each has a life of its own, and two logins where one would do are one too many.
 #[test]
 fn routes_that_change_the_same_share_one_credential() {

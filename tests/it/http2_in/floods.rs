@@ -11,6 +11,7 @@ use super::frames::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
     frame,
 };
+use crate::support::caller::PATIENCE;
 use crate::support::upstream::NAME;
 use crate::support::{Folder, Process, Proxy, Upstream, get};
 
@@ -182,6 +183,40 @@ fn requests_that_are_cancelled_while_they_are_answered_end_the_connection_beyond
     let (cancelled, was_told) = cancel(1000);
     assert!((500..520).contains(&cancelled), "{cancelled}");
     assert!(was_told);
+}
+
+#[test]
+fn requests_over_one_connection_leave_descriptors_for_others() {
+    let upstream = Upstream::with(|conversation| {
+        // Answered never, until its caller has gone.
+        while conversation.read_request().is_some() {}
+    });
+    let folder = Folder::new();
+    let text = configuration(&folder, &upstream, "\"http1\", \"http2\"", "workers = 1");
+    folder.write("proxy.toml", text);
+    let process = Process::start_limited(folder.path(), 64);
+    let mut stream = frames::connect(process.address());
+    for number in 0..100 {
+        let request = frame(
+            HEADERS,
+            END_STREAM | END_HEADERS,
+            number * 2 + 1,
+            &frames::get(),
+        );
+        stream.write_all(&request).expect("it is taken");
+    }
+    let mut refused = 0;
+    while refused < 100 - 32 {
+        let (kind, ..) = frames::read(&mut stream).expect("answers");
+        refused += usize::from(kind == HEADERS);
+    }
+    // Whoever comes now hears of it at once.
+    assert_eq!(get(process.address(), "/acme").code(), "overloaded");
+    let deadline = Instant::now() + PATIENCE;
+    while upstream.requests().len() < 32 && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    assert_eq!(upstream.requests().len(), 32);
 }
 
 #[test]
