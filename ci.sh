@@ -3,7 +3,8 @@
 #
 #   ./ci.sh           format, lints, documentation, dependencies, the example, the tests
 #   ./ci.sh --peers   and then the tests against foreign tools; a tool that is missing is a failure
-#   ./ci.sh --long    and then the tests that take minutes, in a release build
+#   ./ci.sh --long    and then the tests that take minutes, in a release build, and an hour of use
+#                     (COUNTERSIGN_SOAK=300: five minutes of it)
 #
 # The tests come last, so that the last lines are the test runner's own.
 
@@ -186,7 +187,10 @@ unset COUNTERSIGN_CANARY
 
 if $long; then
     step 'long tests'
-    cargo test --release --locked -- --ignored long_
+    cargo test --release --locked -- --ignored --skip long_a_thousand_slow --skip long_soak long_
+    # What measures has the machine to itself.
+    cargo test --release --locked --test it -- --ignored --nocapture long_a_thousand_slow
+    cargo test --release --locked --test it -- --ignored --nocapture long_soak
     COUNTERSIGN_FUZZ=60 cargo test --release --locked --test fuzz
 fi
 

@@ -32,7 +32,7 @@ fn configuration(folder: &Folder, upstream: &Upstream, top: &str, listener: &str
     )
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "{what}");

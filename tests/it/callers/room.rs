@@ -31,7 +31,7 @@ fn whoever_comes_when_there_is_no_room_is_told_at_once() {
     }
 }
 
-fn cpu_time(process: u32) -> Duration {
+pub(super) fn cpu_time(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
     let fields: Vec<&str> = stat
         .rsplit(')')
