@@ -180,10 +180,7 @@ fn another_configuration_may_need_less_and_not_more() {
     );
     let refused = |change: &dyn Fn(&mut Config), what: &str| {
         let said = asked(change).expect_err(what);
-        assert!(
-            said.contains(what) && said.ends_with("restart it"),
-            "{said}"
-        );
+        assert!(said.contains(what) && said.contains("restart it"), "{said}");
     };
     refused(&|it| it.landlock = Landlock::Off, "settings in [confine]");
     refused(&|it| it.dumpable = true, "settings in [confine]");
