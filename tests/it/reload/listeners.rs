@@ -136,7 +136,8 @@ fn a_taken_address_refuses_all_of_it() {
     assert!(matches!(&*error, ReloadError::Bind(_)), "{error}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     assert_eq!(proxy.running().listeners().len(), 1);
-    assert_eq!(get(proxy.address, "/api").status, 200);
+    let answer = get(proxy.address, "/api");
+    assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(proxy.running().reload().is_refused());
 }
 

@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use countersign::emulator::Authority;
 
+use uuid::Uuid;
+
 use super::canary;
 
 /// The folder.
@@ -16,7 +18,7 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// An empty one.
     pub fn new() -> Self {
-        let name = format!("countersign-test-{}", uuid::Uuid::new_v4());
+        let name = format!("countersign-test-{}", Uuid::new_v4());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("a new folder");
         Self(path)
@@ -27,13 +29,21 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file that only its owner may read.
+    /// Writes a file that only its owner may read: all of it at once, so that who reads it at that
+    /// moment has the old one or the new one. Behind a link it is written where it is.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         canary::written(name, content.as_ref());
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("its folder");
-        fs::write(&path, content).expect("a file");
-        self.chmod(name, 0o600);
+        if path.is_symlink() {
+            fs::write(&path, content).expect("a file");
+            self.chmod(name, 0o600);
+            return path;
+        }
+        let new = self.0.join(format!("{name}.{}", Uuid::new_v4()));
+        fs::write(&new, content).expect("a file");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("a mode");
+        fs::rename(new, &path).expect("a name");
         path
     }
 
