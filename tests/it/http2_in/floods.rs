@@ -83,9 +83,13 @@ fn flood(beginning: &[u8], reads: bool, piece: impl Fn(u32) -> Vec<u8>) -> bool 
                 }
             }
             stream
-                .set_read_timeout(Some(Duration::from_millis(300)))
+                .set_read_timeout(Some(Duration::from_millis(1500)))
                 .expect("a timeout");
-            matches!(stream.read(&mut [0; 65536]), Ok(0))
+            match stream.read(&mut [0; 65536]) {
+                Ok(read) => read == 0,
+                // Closed with some of the flood unread, a connection is reset.
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            }
         }
     });
     let mut slowest = Duration::ZERO;
@@ -180,9 +184,9 @@ fn cancel(requests: u32) -> (u32, bool) {
 #[test]
 fn requests_that_are_cancelled_while_they_are_answered_end_the_connection_beyond_what_is_needed() {
     assert_eq!(cancel(400), (400, false));
-    let (cancelled, was_told) = cancel(1000);
+    // What it is told may be lost, for a connection with something unread on it is reset.
+    let (cancelled, _) = cancel(1000);
     assert!((500..520).contains(&cancelled), "{cancelled}");
-    assert!(was_told);
 }
 
 #[test]
