@@ -85,10 +85,14 @@ fn flood(beginning: &[u8], reads: bool, piece: impl Fn(u32) -> Vec<u8>) -> bool 
             stream
                 .set_read_timeout(Some(Duration::from_millis(1500)))
                 .expect("a timeout");
-            match stream.read(&mut [0; 65536]) {
-                Ok(read) => read == 0,
-                // Closed with some of the flood unread, a connection is reset.
-                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            loop {
+                match stream.read(&mut [0; 65536]) {
+                    Ok(0) => return true,
+                    // What was said before the end.
+                    Ok(_) => {}
+                    // Closed with some of the flood unread, a connection is reset.
+                    Err(error) => return error.kind() != ErrorKind::WouldBlock,
+                }
             }
         }
     });
@@ -100,7 +104,7 @@ fn flood(beginning: &[u8], reads: bool, piece: impl Fn(u32) -> Vec<u8>) -> bool 
     }
     let mut ended = flooding.join().expect("no panic");
     drop(upstream);
-    let grown = resident(process.id()) - before;
+    let grown = resident(process.id()).saturating_sub(before);
     drop(process);
     ended |= reader.is_some_and(|it| it.join().expect("no panic"));
     assert!(
