@@ -37,7 +37,9 @@ pub(super) async fn send(
     request.body().restart();
     loop {
         let (lease, member) = members.lease().await?;
-        let has_one_try = copy.is_none() || !is_idempotent(request.method());
+        // A small body that is still on its way cannot be sent again either.
+        let is_kept = copy.as_ref().is_some_and(|copy| copy.body().is_whole());
+        let has_one_try = !is_kept || !is_idempotent(request.method());
         if has_one_try && lease.is_reused() {
             // The other side may have closed the connection, and this worker not have looked at its
             // sockets since. Now it does, and a request that cannot be repeated is not lost to that.
