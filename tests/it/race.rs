@@ -97,7 +97,9 @@ fn all_addresses_together_have_one_deadline_and_are_not_told_to_the_caller() {
 fn a_proxy_without_a_descriptor_left_says_that_it_is_overloaded() {
     let upstream = Upstream::saying("hello");
     let folder = Folder::new();
-    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    // Nothing is to be read once there is no descriptor: no key.
+    let none = r#"credential = "none""#;
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, none);
     folder.write("proxy.toml", format!("workers = 1\n{text}"));
     let process = Process::start(folder.path(), &[]);
     let mut caller = Caller::connect(process.address());
