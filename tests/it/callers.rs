@@ -1,6 +1,7 @@
 //! The connections of callers: how slow they may be, how they end, and how many there may be.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +32,11 @@ fn configuration(folder: &Folder, upstream: &Upstream, top: &str, listener: &str
         "{top}\n{}",
         text.replace(address, &format!("{address}{listener}\n"))
     )
+}
+
+/// Has the system take little for a caller that does not read, where it would take some mebibytes.
+fn takes_little(stream: &TcpStream) {
+    sockopt::set_socket_recv_buffer_size(stream, 64 * 1024).expect("an option");
 }
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -116,6 +122,7 @@ fn a_caller_that_takes_nothing_of_its_answer_is_cut_off() {
     });
     let (proxy, _folder) = proxy(&upstream, "timeouts.send = \"400ms\"", "");
     let mut caller = Caller::connect(proxy.address);
+    takes_little(caller.stream());
     caller.write(GET);
     ended
         .recv_timeout(PATIENCE)
