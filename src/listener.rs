@@ -12,6 +12,7 @@ use crate::host::Pattern;
 pub mod address;
 pub mod admission;
 pub mod bind;
+pub mod complaints;
 pub mod door;
 pub mod inherited;
 pub mod manners;
