@@ -312,7 +312,7 @@ impl From<Denied> for Refused {
         let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
         match &denied {
             Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
-            Denied::CrossSite => refused("cross-site", denied.to_string()),
+            Denied::CrossSite | Denied::Browser { .. } => refused("cross-site", denied.to_string()),
             Denied::Unknown(unknown) => {
                 let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";
                 refused("caller-refused", detail.to_owned()).because(unknown)
