@@ -106,6 +106,19 @@ pub fn is_underscored(name: &HeaderName) -> bool {
     name.as_str().contains('_')
 }
 
+/// The name that a server reads which takes other signs for `-` as well, as PHP does with `.`; `None`
+/// if it is the same.
+#[must_use]
+pub fn plain(name: &HeaderName) -> Option<HeaderName> {
+    let is_sign = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-';
+    if !name.as_str().bytes().any(is_sign) {
+        return None;
+    }
+    let plain = |byte| if is_sign(byte) { b'-' } else { byte };
+    let plain: Vec<u8> = name.as_str().bytes().map(plain).collect();
+    HeaderName::from_bytes(&plain).ok()
+}
+
 /// The headers that `Connection` names, which end here too. Members that are no header names are
 /// skipped: they name nothing that could be passed on.
 #[must_use]
