@@ -78,10 +78,10 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
     name.starts_with(FORWARDED_PREFIX) || CLAIMS.contains(&name)
 }
 
-/// Whether these headers ask for another method than the one in the request line.
+/// Whether a header asks for another method than the one in the request line.
 #[must_use]
-pub fn override_method(headers: &HeaderMap) -> bool {
-    methods_in(headers).next().is_some()
+pub fn is_method_override(name: &HeaderName) -> bool {
+    METHOD_OVERRIDES.contains(name)
 }
 
 /// The methods that these headers ask for in place of the one in the request line.

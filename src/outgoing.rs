@@ -14,7 +14,6 @@ use http_body::Body;
 use crate::headers;
 use crate::normalize::Normalized;
 
-mod named;
 mod place;
 mod refused;
 pub(crate) mod upgrade;
@@ -389,6 +388,7 @@ fn clean(headers: &mut HeaderMap, config: &Config) {
         [header::AUTHORIZATION, header::HOST, header::CONTENT_LENGTH].contains(name)
             || place == Some(name)
             || config.set.iter().any(|(it, _)| it == name)
+            || headers::is_method_override(name)
     };
     headers::remove(headers, |name| {
         ends(name)

@@ -267,7 +267,7 @@ impl From<normalize::Refusal> for Refused {
     fn from(refusal: normalize::Refusal) -> Self {
         let detail = refusal.to_string();
         let refused = match refusal {
-            normalize::Refusal::Method(_) => Self::new(
+            normalize::Refusal::Method(_) | normalize::Refusal::OtherMethod => Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-refused",
                 REQUEST_DENIED,

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
-use super::named::is_named;
+use crate::normalize::named::is_named;
 
 /// Where on a request a credential stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

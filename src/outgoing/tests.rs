@@ -92,6 +92,7 @@ fn what_a_caller_must_not_claim_is_dropped() {
         ("x_user", "root"),
         ("x.forwarded.for", "1.2.3.4"),
         ("x.wanted", "no"),
+        ("x.http.method-override", "DELETE"),
         ("content.length", "5"),
         ("x-unwanted", "1"),
         ("x-kept", "1"),

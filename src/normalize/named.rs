@@ -1,16 +1,15 @@
 //! Which parameters of a query, and which cookies, some server takes for one of a certain name.
 //!
 //! Servers read names differently, and a caller's parameter that is taken for our credential stands
-//! beside it or in place of it. What any of them could take for it goes by its name, then:
-//! names are decoded as often as it goes, `%u006b` as well; case does not count; PHP makes `_` of `.`,
+//! beside it or in place of it. What any of them could take for it goes by its name, then: names are decoded as often as it goes, `%u006b` as well; case does not count; PHP makes `_` of `.`,
 //! of a space and of a `[` that is not closed, and ends a name at a zero byte; Rack and qs drop brackets
 //! in front, and all of them take `name[0]` for a piece of `name`; some drop the first `?` of `??name`.
 //! What is in a value is not looked at: it may be a whole URL with a query of its own.
 
-use crate::normalize::spelling::plain;
+use super::spelling::plain;
 
 /// Whether `piece`, with or without a value, is one of the name `own`.
-pub(super) fn is_named(piece: &[u8], own: &str) -> bool {
+pub(crate) fn is_named(piece: &[u8], own: &str) -> bool {
     let is_blank = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
     let start = piece.iter().position(|byte| !is_blank(byte));
     let piece = &piece[start.unwrap_or(piece.len())..];
