@@ -5,6 +5,8 @@
 //! [`Outgoing`], which cannot be sent: only [`Outgoing::authorize`] makes an [`Authorized`], so
 //! that no request leaves without the credential its route promises, and none with two.
 
+use std::sync::OnceLock;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -59,8 +61,8 @@ pub enum ClientAuthorization {
     Pass,
 }
 
-/// The name this process goes by in `Via` (RFC 9110 section 7.6.3). It is drawn at the start:
-/// two of these proxies in a row are no loop, and the same one twice is.
+/// The name this process goes by in `Via` (RFC 9110 section 7.6.3). It is drawn once: two of these
+/// proxies in a row are no loop, and the same one twice is, whatever was reloaded in between.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pseudonym {
     name: String,
@@ -70,6 +72,13 @@ pub struct Pseudonym {
 }
 
 impl Pseudonym {
+    /// That of this process, the same for as long as it runs.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static OWN: OnceLock<Pseudonym> = OnceLock::new();
+        OWN.get_or_init(Self::draw).clone()
+    }
+
     /// Draws a name.
     ///
     /// # Panics
@@ -375,13 +384,25 @@ fn is_passed(parts: &Parts, place: &Place, config: &Config) -> Result<bool, Refu
 }
 
 fn clean(headers: &mut HeaderMap, config: &Config) {
-    headers::remove(headers, |name| {
+    let ends = |name: &HeaderName| {
         headers::is_hop_by_hop(name)
             || headers::is_forwarded(name)
-            || headers::is_underscored(name)
             // Met by this proxy: the caller is told to go on when the upstream is ready.
             || *name == header::EXPECT
             || config.remove.contains(name)
+    };
+    // What a caller may not say twice, or in our place.
+    let is_ours = |name: &HeaderName| {
+        let place = config.placement.as_ref().and_then(Place::header);
+        [header::AUTHORIZATION, header::HOST, header::CONTENT_LENGTH].contains(name)
+            || place == Some(name)
+            || config.set.iter().any(|(it, _)| it == name)
+            || headers::is_method_override(name)
+    };
+    headers::remove(headers, |name| {
+        ends(name)
+            || headers::is_underscored(name)
+            || headers::plain(name).is_some_and(|it| ends(&it) || is_ours(&it))
     });
 }
 

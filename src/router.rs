@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::headers;
 use crate::host::Pattern;
 use crate::normalize::Normalized;
 use crate::normalize::spelling::{is_plain, plain, segments};
@@ -21,6 +20,8 @@ pub struct Rule {
     pub listener: Option<usize>,
     /// The name in its `Host`; any, and none at all, if `None`.
     pub host: Option<Pattern>,
+    /// The port in its `Host`, where one and the same name leads to several places; any if `None`.
+    pub port: Option<u16>,
     /// The segments its path starts with, without a slash at the end; empty for every path.
     pub path: String,
     /// Its method; any if empty.
@@ -40,6 +41,7 @@ impl Rule {
         (
             self.listener.is_none(),
             host,
+            self.port.is_none(),
             Reverse(self.path.len()),
             self.methods.is_empty(),
             Reverse(self.headers.len()),
@@ -57,6 +59,7 @@ impl Rule {
                 .host
                 .as_ref()
                 .is_none_or(|host| request.host().is_some_and(|name| host.matches(name)))
+            && self.port.is_none_or(|own| port(request) == Some(own))
             && self.headers.iter().all(|(name, value)| match value {
                 Some(value) => request
                     .headers()
@@ -67,12 +70,11 @@ impl Rule {
             })
     }
 
-    /// A rule for certain methods takes no request that asks for another one in a header: servers
-    /// that listen to it would do what the rule was to keep out.
+    /// A rule for certain methods takes no request that asks for another one in a header or the query:
+    /// servers that listen to it would do what the rule was to keep out.
     fn takes_method<B>(&self, request: &Normalized<B>) -> bool {
         self.methods.is_empty()
-            || (self.methods.contains(request.method())
-                && !headers::override_method(request.headers()))
+            || (self.methods.contains(request.method()) && request.other_methods().next().is_none())
     }
 
     /// Whether a less exact server takes a request's path for one of this rule's; `path` is the
@@ -90,17 +92,12 @@ impl Rule {
     fn takes_method_plainly<B>(&self, request: &Normalized<B>) -> bool {
         let is_own = |it: &[u8]| {
             let mut own = self.methods.iter();
-            own.any(|method| {
-                method
-                    .as_str()
-                    .as_bytes()
-                    .eq_ignore_ascii_case(it.trim_ascii())
-            })
+            own.any(|method| method.as_str().as_bytes().eq_ignore_ascii_case(it))
         };
-        let mut overrides = headers::methods_in(request.headers()).peekable();
+        let mut others = request.other_methods().peekable();
         self.methods.is_empty()
-            || match overrides.peek() {
-                Some(_) => overrides.any(is_own),
+            || match others.peek() {
+                Some(_) => others.any(|it| is_own(&it)),
                 None => is_own(request.method().as_str().as_bytes()),
             }
     }
@@ -113,6 +110,7 @@ impl Rule {
                 (Some(mine), Some(theirs)) => mine.covers(theirs),
                 (Some(_), None) => false,
             }
+            && (self.port.is_none() || self.port == other.port)
             && starts_with(&other.path, &self.path)
             && (self.methods.is_empty()
                 || (!other.methods.is_empty()
@@ -126,6 +124,16 @@ impl Rule {
                     .iter()
                     .any(|theirs| theirs.0 == mine.0 && (mine.1.is_none() || mine.1 == theirs.1))
             })
+    }
+}
+
+/// The port of a URL that says none.
+pub const HTTP: u16 = 80;
+
+fn port<B>(request: &Normalized<B>) -> Option<u16> {
+    match request.port() {
+        "" => Some(HTTP),
+        port => port.parse().ok(),
     }
 }
 
@@ -149,7 +157,7 @@ pub enum Miss {
     NoRoute,
     /// A whole URL was asked for, and no target has its host.
     #[error(
-        "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
+        "no target's URL has the host `{0}` (and its port, if it says one) and this path, and this proxy leads to its targets alone"
     )]
     NoTarget(String),
     /// A server that is less exact would take this for what another route is for.

@@ -22,6 +22,7 @@ use super::succession::{
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
 use crate::admin::{self, Admin};
+use crate::confine::Beyond;
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
@@ -214,6 +215,7 @@ impl Control {
         let takes_restart = self.fixed.differences(&config);
         let (caller, level) = (config.caller, config.log.level);
         let (plan, _) = plan(config, bound.listeners, |it| renewals.succeed(it));
+        listeners::set_modes(&plan.listeners, &before.listeners);
         let is_new = |it: &&Arc<Credential>| !contains(&before.credentials, it);
         let new: Vec<_> = plan.credentials.iter().filter(is_new).cloned().collect();
         wait_for_first_tokens(&new).await;
@@ -324,12 +326,14 @@ fn say(outcome: &Result<Report, Arc<ReloadError>>) {
             tracing::info!("the configuration was read again and is in force; {report}");
         }
         Err(error) => {
-            if let ReloadError::Faults(faults) = &**error {
-                for fault in faults {
-                    tracing::error!("{fault}");
+            match &**error {
+                ReloadError::Faults(faults) => {
+                    faults.iter().for_each(|it| tracing::error!("{it}"));
                 }
-            } else {
-                tracing::error!("{error}");
+                ReloadError::Beyond(Beyond(lacks)) => {
+                    lacks.iter().for_each(|it| tracing::error!("{it}"));
+                }
+                error => tracing::error!("{error}"),
             }
             tracing::error!(
                 "the configuration was read again and cannot be used; what was in force stays in force"

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use crate::caller::Callers;
 use crate::listener;
 use crate::listener::bind::{Acceptor, Listening};
-use crate::listener::door::Complaints;
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
@@ -62,9 +61,8 @@ impl Door {
     /// Lets in under other limits from now on. Connections that are there end if `drains`, and keep
     /// to their own limits else.
     pub(super) fn admit(&mut self, next: Rc<Callers>, drains: bool) {
-        // Those that nobody else holds have no connection left.
-        self.former.retain(|it| Rc::strong_count(it) > 1);
-        if !drains && self.callers.borrow().config() == next.config() {
+        self.former.retain(Callers::are_there);
+        if !drains && self.callers.borrow().is_like(&next) {
             return;
         }
         self.former.push(self.callers.replace(next));
@@ -106,7 +104,6 @@ async fn accept(
 ) {
     let mut complained = None;
     let mut has_asked = false;
-    let complaints = Rc::new(Complaints::default());
     loop {
         let accepted = if socket.outlives() {
             tokio::select! {
@@ -139,8 +136,7 @@ async fn accept(
                     spawn_local(callers.turn_away(socket));
                     continue;
                 };
-                let complaints = Rc::clone(&complaints);
-                spawn_local(callers.receive(listener, socket, complaints, seat));
+                spawn_local(callers.receive(listener, socket, seat));
             }
             Err(error) => {
                 callers.borrow().counts().accept_errors.up();

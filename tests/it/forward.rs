@@ -136,6 +136,47 @@ fn other_requests_are_routed_there_as_anywhere() {
 }
 
 #[test]
+fn a_page_cannot_have_a_browser_ask_for_a_whole_url() {
+    let upstream = Upstream::saying("there");
+    let browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept-Language: en\r\nUpgrade-Insecure-Requests: 1\r\n";
+    let ask = |proxy: &Proxy, headers: &str| {
+        let text = format!("GET http://{NAME}/x HTTP/1.1\r\nHost: {NAME}\r\n{headers}\r\n");
+        send(proxy.address, text)
+    };
+    let (proxy, _folder) = forwarding(&upstream, "");
+    for headers in [
+        browser,
+        &format!("{browser}Referer: http://evil.example/\r\n"),
+        &format!("{browser}Referer: http://{NAME}.evil.example/{NAME}/\r\n"),
+        "Referer: http://evil.example/\r\n",
+    ] {
+        let answer = ask(&proxy, headers);
+        assert_eq!(
+            (answer.status, &*answer.code()),
+            (403, "cross-site"),
+            "{headers}"
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
+    for headers in [
+        // PowerShell.
+        "User-Agent: Mozilla/5.0 (Windows NT 10.0; en-US) PowerShell/7.4.0\r\n",
+        // A page of the very host, got through this proxy.
+        &format!("{browser}Referer: http://{NAME}/page\r\n"),
+    ] {
+        assert_eq!(ask(&proxy, headers).status, 200, "{headers}");
+    }
+
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let keys = "127.0.0.1:0\"\nforward = true\nrequire-header = \"X-Door\"\n";
+    let proxy = Proxy::start(&folder, &text.replace("127.0.0.1:0\"\n", keys));
+    let answer = ask(&proxy, browser);
+    assert_eq!((answer.status, &*answer.code()), (403, "caller-refused"));
+    assert_eq!(ask(&proxy, &format!("{browser}X-Door: 1\r\n")).status, 200);
+}
+
+#[test]
 fn a_listener_that_does_not_forward_takes_a_whole_url_for_its_path() {
     let upstream = Upstream::saying("there");
     let (proxy, _folder) = crate::support::proxy_to(&upstream, "");
@@ -264,5 +305,80 @@ fn two_routes_that_a_url_could_take_are_a_fault_with_a_way_out() {
         said.matches("could take").count(),
         1,
         "two that do the same are one: {said}"
+    );
+}
+
+/// Two targets on one host, at these ports.
+fn two_ports(folder: &Folder, ports: [u16; 2]) -> (Upstream, Upstream, String) {
+    let (first, second) = (Upstream::saying("first"), Upstream::saying("second"));
+    folder.write("both.pem", first.ca_pem.clone() + &second.ca_pem);
+    let mut text = "[listeners.local]\naddress = \"127.0.0.1:0\"\nforward = true\n".to_owned();
+    for (name, upstream, port) in [("first", &first, ports[0]), ("second", &second, ports[1])] {
+        text.push_str(&format!(
+            "[targets.{name}]\nurl = \"https://{NAME}:{port}\"\nconnect = \"{}\"\n\
+             credential = \"none\"\ntls.ca = [\"both.pem\"]\n",
+            upstream.address
+        ));
+    }
+    (first, second, text)
+}
+
+#[test]
+fn targets_on_one_host_are_told_apart_by_their_ports() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 443]);
+    let proxy = Proxy::start(&folder, &text);
+    for (port, said) in [
+        (":8443", "first"),
+        (":443", "second"),
+        ("", "second"),
+        (":80", "second"),
+    ] {
+        let host = format!("{NAME}{port}");
+        let answer = ask(&proxy, &format!("GET http://{host}/x"), &host);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, said),
+            "{port}"
+        );
+    }
+    let host = format!("{NAME}:9443");
+    let answer = ask(&proxy, &format!("GET http://{host}/x"), &host);
+    assert_eq!((answer.status, &*answer.code()), (404, "no-route"));
+}
+
+#[test]
+fn without_a_port_nothing_is_guessed_among_targets_of_which_none_has_443() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 9443]);
+    let store = countersign::secret::store::Store::Disk;
+    let loaded = countersign::config::parse("proxy.toml", &text, folder.path(), &store);
+    let warnings = loaded.expect("no fault").warnings.to_string();
+    assert!(
+        warnings.contains("leads nowhere if it says no port"),
+        "{warnings}"
+    );
+    let proxy = Proxy::start(&folder, &text);
+    let answer = ask(&proxy, &format!("GET http://{NAME}/x"), NAME);
+    assert_eq!((answer.status, &*answer.code()), (404, "no-route"));
+    let host = format!("{NAME}:9443");
+    assert_eq!(
+        ask(&proxy, &format!("GET http://{host}/x"), &host).text(),
+        "second"
+    );
+}
+
+#[test]
+fn two_targets_with_the_same_host_and_port_are_a_fault() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 8443]);
+    let store = countersign::secret::store::Store::Disk;
+    let loaded = countersign::config::parse("proxy.toml", &text, folder.path(), &store);
+    let said = loaded.expect_err("a fault").to_string();
+    assert_eq!(
+        said.matches("http://upstream.example:8443 could take")
+            .count(),
+        1,
+        "{said}"
     );
 }

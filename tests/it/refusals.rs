@@ -202,6 +202,25 @@ fn a_request_that_comes_back_is_a_loop() {
 }
 
 #[test]
+fn a_request_from_before_a_reload_is_a_loop_when_it_comes_back_after_it() {
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    folder.write("proxy.toml", &text);
+    let proxy = Proxy::following(&folder);
+    get(proxy.address, "/acme");
+    let request = upstream.request();
+    let mut lines = request.split("\r\n");
+    let via = lines.find_map(|it| it.strip_prefix("via: "));
+    let via = via.expect("a Via");
+    folder.write("proxy.toml", text.replace("user = 123", "user = 456"));
+    proxy.reload().expect("it can be used");
+    let back = format!("GET /acme HTTP/1.1\r\nHost: localhost\r\nVia: {via}\r\n\r\n");
+    let answer = send(proxy.address, back);
+    assert_eq!((answer.status, answer.code().as_str()), (508, "loop"));
+}
+
+#[test]
 fn a_caller_that_goes_away_ends_the_work_upstream() {
     let (told, ended) = std::sync::mpsc::channel();
     let told = std::sync::Mutex::new(told);

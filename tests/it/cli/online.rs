@@ -102,6 +102,25 @@ fn what_keeps_a_target_from_being_reached_is_told_with_the_way_out() {
 }
 
 #[test]
+fn servers_that_do_not_know_a_name_are_named_in_place_of_the_machines_own_resolver() {
+    // It takes datagrams and answers none.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = silent.local_addr().expect("an address");
+    let folder = Folder::new();
+    let config =
+        target("name.example", "127.0.0.1:1", "").replace("connect = \"127.0.0.1:1\"\n", "");
+    for servers in [1, 4] {
+        let servers = vec![format!("\"{server}\""); servers].join(", ");
+        let config = format!("dns.servers = [{servers}]\n{config}");
+        let (code, out) = online(&folder, &config);
+        assert_eq!(code, Some(1), "{out}");
+        let dig = format!("`dig @127.0.0.1 -p {} name.example`", server.port());
+        assert!(out.contains(&dig) && out.contains("dns.servers"), "{out}");
+        assert!(!out.contains("getent"), "{out}");
+    }
+}
+
+#[test]
 fn a_certificate_that_has_expired_is_told_so() {
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut params = rcgen::CertificateParams::new(vec![NAME.to_owned()]).expect("a name");

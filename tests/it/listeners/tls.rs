@@ -46,7 +46,7 @@ fn shown(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Vec<u8>
     chain[0].to_vec()
 }
 
-const ONE: &str = r#"
+pub const ONE: &str = r#"
 address = "127.0.0.1:0"
 tls.certificates = [{ certificate = "one.example.pem", key = { file = "one.example-key.pem" } }]
 "#;
