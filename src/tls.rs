@@ -17,9 +17,11 @@ use crate::secret::store::{Modes, Reference, Store};
 use crate::secret::trail::Stamp;
 
 mod pin;
+mod words;
 
 pub use pin::Pin;
 use pin::Pinned;
+pub use words::words;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);

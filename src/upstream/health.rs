@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::tls;
 
 /// For how long a member is left alone, at first and at most.
 const FIRST: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ impl Health {
         self.is_on_trial.set(false);
         self.is_spotless.set(false);
         if !self.is_told.replace(true) {
-            let cause = error.source().map(ToString::to_string);
+            let cause = error.source().map(tls::words);
             tracing::warn!(member = self.host, %error, cause, "left alone for a while; the others serve");
         }
     }

@@ -151,12 +151,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "normalize",
             "outgoing",
             "router",
+            "tls",
             "upstream",
         ],
     ),
     (
         "upstream",
-        &["backoff", "body", "dial", "metrics", "outgoing"],
+        &["backoff", "body", "dial", "metrics", "outgoing", "tls"],
     ),
     (
         "credential",

@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::upstream::NAME;
-use crate::support::{Folder, Proxy, Upstream, acme, get};
+use crate::support::{Folder, Process, Proxy, Upstream, acme, get};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -369,4 +369,33 @@ fn a_targets_own_authority_stands_in_place_of_the_machines() {
     folder.write("both.pem", format!("{}{}", trusted.pem(), upstream.ca_pem));
     let proxy = Proxy::start(&folder, &text.replace("\"ca.pem\"", "[\"both.pem\"]"));
     assert_eq!(get(proxy.address, "/acme").status, 200);
+}
+
+#[test]
+fn the_log_says_what_to_do_about_a_certificate_that_nobody_vouches_for() {
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    let other = Authority::new().expect("an authority");
+    // Of another name: one of the same name has signed it wrongly.
+    let stranger = authority(|_| {}).pem();
+    folder.write("proxy.toml", acme(&folder, upstream.address, &stranger, ""));
+    let process = Process::start(folder.path(), &[]);
+    assert_eq!(get(process.address(), "/acme").code(), "upstream-tls");
+    let said = process.wait_for("UnknownIssuer");
+    let line = said
+        .lines()
+        .find(|it| it.contains("UnknownIssuer"))
+        .expect("just seen");
+    assert!(
+        line.contains("name that authority's certificate in `tls.ca` (invalid peer"),
+        "{line}"
+    );
+
+    folder.write(
+        "proxy.toml",
+        acme(&folder, upstream.address, &other.pem(), ""),
+    );
+    let process = Process::start(folder.path(), &[]);
+    assert_eq!(get(process.address(), "/acme").code(), "upstream-tls");
+    process.wait_for("another authority of the same name");
 }
