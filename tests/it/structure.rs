@@ -167,7 +167,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("outgoing", &["headers", "normalize"]),
     ("router", &["headers", "host", "normalize"]),
-    ("listener", &["host", "normalize", "secret"]),
+    ("listener", &["host", "normalize", "secret", "tls"]),
     ("normalize", &["host"]),
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),
