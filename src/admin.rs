@@ -13,7 +13,6 @@
 //! It is held to what listeners are held to: the Host must be one of ours, and a browser's
 //! cross-site request is refused. No token, key or secret is in any answer.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -25,11 +24,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::{Method, Request, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Moment};
@@ -46,9 +42,11 @@ mod process;
 mod readiness;
 mod socket;
 mod status;
+mod visits;
 
 use answer::{Answer, json, problem, text};
-use socket::{Listener, Stream};
+use socket::Listener;
+use visits::Visits;
 
 pub use readiness::Ready;
 pub use socket::{Address, BindError, Bound, bind};
@@ -94,16 +92,6 @@ pub struct Admin {
     pub reload: Box<dyn Reload>,
 }
 
-/// Connections at once: a few scrapers and a few operators.
-const CONNECTIONS: usize = 32;
-
-/// The largest head of a request.
-const HEAD: usize = 16 * 1024;
-
-/// How long a head may take, and how long a connection may last: a scraper opens another one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const LIFE: Duration = Duration::from_secs(120);
-
 /// How long an operator waits for a renewal; a token endpoint has 5 s to answer, as a rule.
 const RENEWAL: Duration = Duration::from_secs(10);
 
@@ -114,36 +102,17 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// If the runtime does not take the socket.
 pub async fn serve(bound: Bound, admin: Rc<Admin>) -> io::Result<Infallible> {
     let listener = Listener::new(bound)?;
-    let open = Rc::new(Cell::new(0));
+    let visits = Visits::default();
     loop {
         let (stream, local) = listener.accept().await;
-        if open.get() >= CONNECTIONS {
-            continue;
-        }
-        open.set(open.get() + 1);
-        let (admin, open) = (Rc::clone(&admin), Rc::clone(&open));
-        spawn_local(async move {
-            let _ = timeout(LIFE, converse(stream, local, admin)).await;
-            open.set(open.get() - 1);
-        });
-    }
-}
-
-async fn converse(
-    stream: Box<dyn Stream>,
-    local: Option<IpAddr>,
-    admin: Rc<Admin>,
-) -> hyper::Result<()> {
-    let service = service_fn(move |request| {
         let admin = Rc::clone(&admin);
-        async move { Ok::<_, Infallible>(admin.answer(&request, local).await) }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+        visits.begin(stream, move |request| {
+            let admin = Rc::clone(&admin);
+            async move { admin.answer(&request, local).await }
+        });
+        // Whatever has been asked already is answered before others come who may need the room.
+        yield_now().await;
+    }
 }
 
 impl Admin {

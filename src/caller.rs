@@ -155,6 +155,12 @@ impl Callers {
         self.ending.begin();
     }
 
+    /// Whether any connection has to be told of the end yet, in HTTP or after it.
+    #[must_use]
+    pub fn are_there(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) > 1 || Rc::strong_count(&self.ending) > 1
+    }
+
     /// How many connections did not end in time by themselves.
     #[must_use]
     pub fn cut_off(&self) -> usize {

@@ -25,7 +25,7 @@ use crate::normalize::{Normalized, normalize};
 use crate::outgoing::{Authorized, Repeatable, prepare};
 use crate::plan::{Plan, Route, Target};
 use crate::respond::Refused;
-use crate::shutdown::ending::Tie;
+use crate::shutdown::ending::{Signal, Tie};
 use crate::unwind::caught;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::{Sent, Upstream};
@@ -39,6 +39,7 @@ mod upgrade;
 
 use exchange::Exchange;
 use passage::{Carried, Note, Passage, Place};
+use upgrade::Bounds;
 
 pub use crate::listener::Entrance;
 
@@ -74,6 +75,8 @@ struct Snapshot {
     places: Vec<Rc<Place>>,
     /// Where requests are counted that come to no target.
     nowhere: Rc<Place>,
+    /// What tells connections that have left HTTP that the way to their target is another one now.
+    turns: Vec<Rc<Signal>>,
 }
 
 /// A snapshot that listeners have gone with: their connections are served by it to their end.
@@ -120,13 +123,29 @@ impl Snapshot {
             .iter()
             .map(|credential| credential.view())
             .collect();
+        let turn = |target: usize| {
+            let same = before.and_then(|it| {
+                let place = plan.leads_as(target, &it.plan)?;
+                Some(Rc::clone(&it.turns[place]))
+            });
+            same.unwrap_or_default()
+        };
+        let turns = (0..plan.targets.len()).map(turn).collect();
         Self {
             plan,
             upstreams,
             views,
             places,
             nowhere: Rc::new(Place::nowhere(counts)),
+            turns,
         }
+    }
+
+    /// Tells connections that have left HTTP whose way is none of the next snapshot's.
+    fn turn_to(&self, next: &Self) {
+        let goes_on = |turn: &&Rc<Signal>| next.turns.iter().any(|it| Rc::ptr_eq(it, turn));
+        let over = self.turns.iter().filter(|it| !goes_on(it));
+        over.for_each(|it| it.begin());
     }
 }
 
@@ -167,6 +186,7 @@ impl Gateway {
         ));
         drop(before);
         let before = self.snapshot.replace(Rc::clone(&next));
+        before.turn_to(&next);
         let ids = before.plan.listeners.iter().map(|it| it.id);
         let gone: Vec<listener::Id> = ids.filter(|id| next.plan.listener(*id).is_none()).collect();
         if !gone.is_empty() {
@@ -246,7 +266,12 @@ impl Gateway {
         let (route, request) = choose(snapshot, request, listener, entrance, started)?;
         passage.lead_to(&snapshot.places[route.target], &self.clock)?;
         let sent = forward(snapshot, route, request, entrance, passage).await?;
-        Ok(finish(sent, caller, route, tie, passage))
+        let bounds = || Bounds {
+            tie: tie.clone(),
+            turned: Rc::clone(&snapshot.turns[route.target]),
+            idle: route.patience.timeouts.stream,
+        };
+        Ok(finish(sent, caller, bounds, passage))
     }
 
     /// Drops what has been idle for too long.
@@ -349,17 +374,12 @@ async fn reauthorize(
 fn finish(
     sent: Sent,
     caller: OnUpgrade,
-    route: &Route,
-    tie: &Tie,
+    bounds: impl FnOnce() -> Bounds,
     passage: &mut Passage,
 ) -> Passed {
     match sent.switched_to {
         None => sent.answer,
-        Some(protocol) => {
-            let idle = route.patience.timeouts.stream;
-            let tie = tie.clone();
-            upgrade::switch(sent.answer, caller, protocol, idle, tie, passage.leave())
-        }
+        Some(protocol) => upgrade::switch(sent.answer, caller, protocol, bounds(), passage.leave()),
     }
 }
 

@@ -78,10 +78,10 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
     name.starts_with(FORWARDED_PREFIX) || CLAIMS.contains(&name)
 }
 
-/// Whether these headers ask for another method than the one in the request line.
+/// Whether a header asks for another method than the one in the request line.
 #[must_use]
-pub fn override_method(headers: &HeaderMap) -> bool {
-    methods_in(headers).next().is_some()
+pub fn is_method_override(name: &HeaderName) -> bool {
+    METHOD_OVERRIDES.contains(name)
 }
 
 /// The methods that these headers ask for in place of the one in the request line.
@@ -104,6 +104,19 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn is_underscored(name: &HeaderName) -> bool {
     name.as_str().contains('_')
+}
+
+/// The name that a server reads which takes other signs for `-` as well, as PHP does with `.`; `None`
+/// if it is the same.
+#[must_use]
+pub fn plain(name: &HeaderName) -> Option<HeaderName> {
+    let is_sign = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-';
+    if !name.as_str().bytes().any(is_sign) {
+        return None;
+    }
+    let plain = |byte| if is_sign(byte) { b'-' } else { byte };
+    let plain: Vec<u8> = name.as_str().bytes().map(plain).collect();
+    HeaderName::from_bytes(&plain).ok()
 }
 
 /// The headers that `Connection` names, which end here too. Members that are no header names are

@@ -12,6 +12,7 @@ use crate::host::Pattern;
 pub mod address;
 pub mod admission;
 pub mod bind;
+pub mod browser;
 pub mod complaints;
 pub mod door;
 pub mod inherited;
@@ -24,8 +25,9 @@ pub mod tls;
 mod unix;
 
 pub use address::{Address, Peer};
-pub use admission::{Denied, admit_caller, is_same_site};
+pub use admission::{Denied, admit_caller};
 pub use bind::{BindError, Bound, bind};
+pub use browser::is_same_site;
 pub use door::Entrance;
 
 use admission::{RequiredHeader, RequiredValue};

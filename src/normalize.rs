@@ -4,6 +4,8 @@
 //! two ways is refused here, before anything is decided about the request; what passes is routed
 //! and forwarded by the same bytes. Only [`normalize`] makes a [`Normalized`].
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
@@ -11,6 +13,8 @@ use http::{Method, Request, Version};
 
 use crate::host;
 
+mod method;
+pub(crate) mod named;
 pub(crate) mod spelling;
 
 /// How large a request's head may be beyond what the connection itself enforces.
@@ -37,6 +41,12 @@ impl<B> Normalized<B> {
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.parts.method
+    }
+
+    /// The methods, without white space around them, that a header or the query asks for in place of
+    /// the one in the request line; servers that obey such would do what these say.
+    pub fn other_methods(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        method::asked_besides(&self.parts)
     }
 
     /// The name in `Host`, without its port. Absent only from HTTP/1.0 requests.
@@ -100,6 +110,9 @@ pub enum Refusal {
     /// credential to the caller, the last asks for a tunnel.
     #[error("{0} is not served by this proxy{hint}", hint = tunnel_hint(.0))]
     Method(Method),
+    /// One of these, asked for by a header or a parameter that some servers obey.
+    #[error("a header or a parameter asks for a method that is not served by this proxy")]
+    OtherMethod,
     /// The request target is longer than the limit.
     #[error("the request target is longer than {0} bytes")]
     TargetTooLong(usize),
@@ -130,7 +143,7 @@ fn tunnel_hint(method: &Method) -> &'static str {
 /// A [`Refusal`] that says what is wrong with it.
 pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B>, Refusal> {
     let (mut parts, body) = request.into_parts();
-    check_method(&parts.method)?;
+    method::check(&parts)?;
     if parts.version == Version::HTTP_2 && parts.headers.len() > config.headers {
         return Err(Refusal::TooManyHeaders(config.headers));
     }
@@ -144,19 +157,6 @@ pub fn normalize<B>(request: Request<B>, config: &Config) -> Result<Normalized<B
         host_name,
         has_encoded_slash,
     })
-}
-
-fn check_method(method: &Method) -> Result<(), Refusal> {
-    // Methods are case-sensitive (RFC 9110 section 9.1), but not to every server.
-    let refused = ["TRACE", "TRACK", "CONNECT"];
-    if refused
-        .iter()
-        .any(|it| method.as_str().eq_ignore_ascii_case(it))
-    {
-        Err(Refusal::Method(method.clone()))
-    } else {
-        Ok(())
-    }
 }
 
 /// Exactly one `Host` (RFC 9112 section 3.2), which HTTP/1.0 may leave out, and which an

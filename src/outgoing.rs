@@ -384,13 +384,25 @@ fn is_passed(parts: &Parts, place: &Place, config: &Config) -> Result<bool, Refu
 }
 
 fn clean(headers: &mut HeaderMap, config: &Config) {
-    headers::remove(headers, |name| {
+    let ends = |name: &HeaderName| {
         headers::is_hop_by_hop(name)
             || headers::is_forwarded(name)
-            || headers::is_underscored(name)
             // Met by this proxy: the caller is told to go on when the upstream is ready.
             || *name == header::EXPECT
             || config.remove.contains(name)
+    };
+    // What a caller may not say twice, or in our place.
+    let is_ours = |name: &HeaderName| {
+        let place = config.placement.as_ref().and_then(Place::header);
+        [header::AUTHORIZATION, header::HOST, header::CONTENT_LENGTH].contains(name)
+            || place == Some(name)
+            || config.set.iter().any(|(it, _)| it == name)
+            || headers::is_method_override(name)
+    };
+    headers::remove(headers, |name| {
+        ends(name)
+            || headers::is_underscored(name)
+            || headers::plain(name).is_some_and(|it| ends(&it) || is_ours(&it))
     });
 }
 

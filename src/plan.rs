@@ -80,6 +80,35 @@ impl Plan {
     pub fn listener(&self, id: listener::Id) -> Option<usize> {
         self.listeners.iter().position(|it| it.id == id)
     }
+
+    /// Where a target stands in another plan that leads to the same place for the same callers;
+    /// `None` if that plan lets in others, forwards otherwise, or knows no such target.
+    #[must_use]
+    pub fn leads_as(&self, target: usize, other: &Self) -> Option<usize> {
+        let own = &self.targets[target];
+        let place = other.targets.iter().position(|it| it.name == own.name)?;
+        let is_same = own.endpoints == other.targets[place].endpoints
+            && self.ways(target).eq(other.ways(place));
+        is_same.then_some(place)
+    }
+
+    /// Who may take which way to a target.
+    fn ways(&self, target: usize) -> impl Iterator<Item = impl PartialEq + '_> + '_ {
+        let routes = self.routes.iter().chain(self.forwards.iter());
+        let own = routes.filter(move |(_, route)| route.target == target);
+        own.map(|(rule, route)| {
+            let listener = rule.listener.map(|it| self.listeners[it].id);
+            let asked = (
+                listener,
+                &rule.host,
+                &rule.path,
+                &rule.methods,
+                &rule.headers,
+            );
+            let outgoing = &route.outgoing;
+            (asked, &route.callers, &outgoing.refuse, &outgoing.upgrades)
+        })
+    }
 }
 
 /// A certificate that this process shows.

@@ -285,7 +285,7 @@ impl From<normalize::Refusal> for Refused {
     fn from(refusal: normalize::Refusal) -> Self {
         let detail = refusal.to_string();
         let refused = match refusal {
-            normalize::Refusal::Method(_) => Self::new(
+            normalize::Refusal::Method(_) | normalize::Refusal::OtherMethod => Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-refused",
                 REQUEST_DENIED,
@@ -330,7 +330,7 @@ impl From<Denied> for Refused {
         let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
         match &denied {
             Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
-            Denied::CrossSite => refused("cross-site", denied.to_string()),
+            Denied::CrossSite | Denied::Browser { .. } => refused("cross-site", denied.to_string()),
             Denied::Unknown(unknown) => {
                 let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";
                 refused("caller-refused", detail.to_owned()).because(unknown)

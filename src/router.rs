@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::headers;
 use crate::host::Pattern;
 use crate::normalize::Normalized;
 use crate::normalize::spelling::{is_plain, plain, segments};
@@ -71,12 +70,11 @@ impl Rule {
             })
     }
 
-    /// A rule for certain methods takes no request that asks for another one in a header: servers
-    /// that listen to it would do what the rule was to keep out.
+    /// A rule for certain methods takes no request that asks for another one in a header or the query:
+    /// servers that listen to it would do what the rule was to keep out.
     fn takes_method<B>(&self, request: &Normalized<B>) -> bool {
         self.methods.is_empty()
-            || (self.methods.contains(request.method())
-                && !headers::override_method(request.headers()))
+            || (self.methods.contains(request.method()) && request.other_methods().next().is_none())
     }
 
     /// Whether a less exact server takes a request's path for one of this rule's; `path` is the
@@ -94,17 +92,12 @@ impl Rule {
     fn takes_method_plainly<B>(&self, request: &Normalized<B>) -> bool {
         let is_own = |it: &[u8]| {
             let mut own = self.methods.iter();
-            own.any(|method| {
-                method
-                    .as_str()
-                    .as_bytes()
-                    .eq_ignore_ascii_case(it.trim_ascii())
-            })
+            own.any(|method| method.as_str().as_bytes().eq_ignore_ascii_case(it))
         };
-        let mut overrides = headers::methods_in(request.headers()).peekable();
+        let mut others = request.other_methods().peekable();
         self.methods.is_empty()
-            || match overrides.peek() {
-                Some(_) => overrides.any(is_own),
+            || match others.peek() {
+                Some(_) => others.any(|it| is_own(&it)),
                 None => is_own(request.method().as_str().as_bytes()),
             }
     }

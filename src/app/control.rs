@@ -220,6 +220,7 @@ impl Control {
         let takes_restart = self.fixed.differences(&config);
         let (caller, level) = (config.caller, config.log.level);
         let (plan, _) = plan(config, bound.listeners, |it| renewals.succeed(it));
+        listeners::set_modes(&plan.listeners, &before.listeners);
         let is_new = |it: &&Arc<Credential>| !contains(&before.credentials, it);
         let new: Vec<_> = plan.credentials.iter().filter(is_new).cloned().collect();
         wait_for_first_tokens(&new).await;

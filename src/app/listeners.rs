@@ -66,6 +66,21 @@ pub(super) fn succeed(
     Ok(succeeded)
 }
 
+/// Gives the files of sockets that stay the mode that they are to have now.
+pub(super) fn set_modes(listeners: &[Listener], before: &[Listener]) {
+    for listener in listeners {
+        let mode = listener.config.mode;
+        let same = before.iter().find(|it| it.id == listener.id);
+        let is_other = same.is_some_and(|it| it.config.mode != mode);
+        if let Some(file) = listener.file.as_ref().filter(|_| is_other)
+            && let Err(error) = file.set_mode(mode)
+        {
+            let name = &listener.config.name;
+            tracing::error!(%error, "the mode of listener `{name}` cannot be changed");
+        }
+    }
+}
+
 /// The listener that each of the configuration's was before.
 fn pair<'a>(configs: &[listener::Config], before: &'a [Listener]) -> Vec<Option<&'a Listener>> {
     let mut kept: Vec<Option<&Listener>> = vec![None; configs.len()];

@@ -410,7 +410,7 @@ pub static ROUTE: Section = Section {
         optional("listener", Kind::Text, "only requests that come in at this listener"),
         optional("host", Kind::Text, "only requests with this Host: a name, or `*.suffix`"),
         default("path", Kind::Text, r#""/""#, "only requests whose path starts with these segments"),
-        optional("methods", Kind::Texts, "only these methods"),
+        optional("methods", Kind::Texts, "only these methods, and no request that asks for another one in a header (`X-HTTP-Method-Override`) or in the query (`_method`)"),
         default("headers", Kind::TextTable, "{}", "only requests with these headers: exactly this value, or `*` for any"),
         default("strip", Kind::Boolean, "true", "whether `path` is cut off before the request goes out"),
         optional("with", Kind::Free, "inputs of the target's credential that are other ones for this route, such as `{ user = 456, scopes = [\"read_only\"] }`"),

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use subtle::ConstantTimeEq;
 
-use super::{Config, Entrance};
+use super::{Config, Entrance, browser};
 use crate::host::{self, Pattern};
 use crate::normalize::Normalized;
 use crate::secret::Secret;
@@ -30,6 +30,14 @@ pub enum Denied {
     /// A browser sends this for another site's page.
     #[error("a browser sent this for another site's page")]
     CrossSite,
+    /// A browser may have sent this, and does not say for which page.
+    #[error(
+        "a browser may have sent this for another site's page; listeners.{listener}.require-header lets in whoever sets a header, which no such page can"
+    )]
+    Browser {
+        /// The listener's name.
+        listener: String,
+    },
     /// The caller has not shown what it is known by.
     #[error(transparent)]
     Unknown(#[from] Unknown),
@@ -183,8 +191,6 @@ pub fn admit_caller(callers: &[Caller], entrance: &Entrance) -> Result<(), Denie
     Err(Unknown::Caller { shown, wanted }.into())
 }
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
 impl Config {
     /// Whether a request may come in here.
     ///
@@ -193,7 +199,10 @@ impl Config {
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, entrance: &Entrance) -> Result<(), Denied> {
         self.admit_host(request.host(), entrance.local)?;
-        self.admit_forward(request)
+        if !browser::is_same_site(request.headers()) {
+            return Err(Denied::CrossSite);
+        }
+        self.admit_known(request)
     }
 
     /// Whether a request for a URL of another host may come in here, where targets have that host.
@@ -202,9 +211,18 @@ impl Config {
     ///
     /// [`Denied`] with the reason.
     pub fn admit_forward<B>(&self, request: &Normalized<B>) -> Result<(), Denied> {
-        if !is_same_site(request.headers()) {
+        if !browser::is_same_site(request.headers()) {
             return Err(Denied::CrossSite);
         }
+        // A header that is asked for says as much as any browser could.
+        if self.require.is_empty() && !browser::is_same_site_through_a_proxy(request.headers()) {
+            let listener = self.name.clone();
+            return Err(Denied::Browser { listener });
+        }
+        self.admit_known(request)
+    }
+
+    fn admit_known<B>(&self, request: &Normalized<B>) -> Result<(), Denied> {
         for header in &self.require {
             if let Some(why) = header.wrong(request) {
                 return Err(self.lacks(header, why));
@@ -251,28 +269,6 @@ impl Config {
             host: name.to_owned(),
             listener: self.name.clone(),
         })
-    }
-}
-
-/// Whether this is anything but what a browser sends on behalf of another site's page. Both headers
-/// are forbidden to scripts (Fetch section 2.2.2), so that a page cannot lie in them.
-#[must_use]
-pub fn is_same_site(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let host = headers.get(header::HOST);
-    sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
-        && origins.all(|origin| is_same_origin(origin, host))
-}
-
-fn is_same_origin(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let origin = origin.as_bytes();
-    let authority = origin
-        .strip_prefix(b"http://")
-        .or_else(|| origin.strip_prefix(b"https://"));
-    match (authority, host) {
-        (Some(authority), Some(host)) => authority.eq_ignore_ascii_case(host.as_bytes()),
-        _ => false,
     }
 }
 

@@ -27,9 +27,25 @@ impl SocketFile {
     /// Removes it. Whoever cannot find a socket any more does not wait at one that is about to be
     /// closed.
     pub fn remove(&self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
+    }
+
+    /// Gives it another mode.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        match self.is_there() {
+            true => fs::set_permissions(&self.path, Permissions::from_mode(mode)),
+            false => Ok(()),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 }
 

@@ -13,10 +13,10 @@ pub(crate) fn is_plain(path: &str) -> bool {
     })
 }
 
-/// A path with its percent-encoding undone as often as it goes, and letters made the same that are
+/// A path, or a name in a query, with its percent-encoding undone as often as it goes, and letters made the same that are
 /// the same to somebody.
-pub(crate) fn plain(path: &str) -> Vec<u8> {
-    let mut decoded = decode_fully(path.as_bytes());
+pub(crate) fn plain(path: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut decoded = decode_fully(path.as_ref());
     if decoded.is_ascii() {
         decoded.make_ascii_lowercase();
         return decoded;

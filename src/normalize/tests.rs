@@ -213,6 +213,33 @@ fn methods_that_would_echo_or_tunnel_are_refused() {
 }
 
 #[test]
+fn they_are_refused_in_a_header_or_a_parameter_that_stands_for_the_method_too() {
+    let verdict = |target: &str, header: (&'static str, &str)| {
+        let mut it = request(target);
+        let value = header.1.parse().expect("a value");
+        it.headers_mut().append(header.0, value);
+        normalize(it, &CONFIG).map(|_| ())
+    };
+    for (target, header) in [
+        ("/", ("x-http-method-override", "TRACE")),
+        ("/", ("x-http-method", " track\t")),
+        ("/", ("x-method-override", "Connect")),
+        ("/?_method=trace", ("x-other", "")),
+        ("/?a;%5Fmethod=%54RACE", ("x-other", "")),
+    ] {
+        assert_eq!(
+            verdict(target, header),
+            Err(Refusal::OtherMethod),
+            "{target} {header:?}"
+        );
+    }
+    assert_eq!(
+        verdict("/?method=trace", ("x-http-method-override", "DELETE")),
+        Ok(())
+    );
+}
+
+#[test]
 fn a_target_above_the_limit_is_refused_as_too_long() {
     let long = format!("/{}", "a".repeat(8192));
     assert_eq!(verdict(&long), Err(Refusal::TargetTooLong(8192)));

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::header::{HeaderMap, HeaderValue};
 use memchr::memmem::{self, Finder};
 use memchr::{memchr, memrchr};
@@ -69,7 +71,31 @@ pub fn redact(headers: &mut HeaderMap, credential: &HeaderValue) -> bool {
     if plain.len() < token.len() {
         found |= take_out(headers, &plain);
     }
-    found | take_out_encoded(headers, &plain)
+    found |= take_out_encoded(headers, &plain);
+    if let Some(pair) = basic_pair(credential) {
+        let password = memchr(b':', &pair).map_or(&[][..], |at| &pair[at + 1..]);
+        let unpadded = without_padding(token);
+        for shown in [&pair[..], password, unpadded] {
+            found |= take_out(headers, shown) | take_out_encoded(headers, shown);
+        }
+    }
+    found
+}
+
+/// The user and the password of a credential (RFC 7617), joined by a colon, if it is one of these:
+/// a server shows them more readily than what they are encoded to.
+fn basic_pair(credential: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, encoded) = credential.split_at_checked("Basic ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Basic ")
+        .then(|| STANDARD_NO_PAD.decode(without_padding(encoded)).ok())?
+}
+
+fn without_padding(mut encoded: &[u8]) -> &[u8] {
+    while let [rest @ .., b'='] = encoded {
+        encoded = rest;
+    }
+    encoded
 }
 
 /// Takes the token out in other encodings than the one it was sent in: a URL in the query of another
@@ -131,6 +157,9 @@ mod tests {
         (found, headers["x-echo"].to_str().expect("text").to_owned())
     }
 
+    /// `robot` with `open sesame`.
+    const BASIC: &str = "basic cm9ib3Q6b3BlbiBzZXNhbWU=";
+
     #[test]
     fn the_token_is_taken_out_wherever_it_stands() {
         for (value, credential, left) in [
@@ -154,6 +183,12 @@ mod tests {
                 "Bearer abc+defgh=",
                 "REDACTED",
             ),
+            ("robot:open sesame", BASIC, "REDACTED"),
+            ("login=robot:open sesame;", BASIC, "login=REDACTED;"),
+            ("/?p=robot%3Aopen%20sesame", BASIC, "REDACTED"),
+            ("pass open sesame", BASIC, "pass REDACTED"),
+            ("cm9ib3Q6b3BlbiBzZXNhbWU=", BASIC, "REDACTED"),
+            ("cm9ib3Q6b3BlbiBzZXNhbWU!", BASIC, "REDACTED!"),
         ] {
             assert_eq!(redacted(value, credential), (true, left.to_owned()));
         }
@@ -166,6 +201,8 @@ mod tests {
             ("Bearer abcdefgx", "Bearer abcdefgh"),
             ("short", "Bearer short"),
             ("abc%2fdefg&x=h", "Bearer abc/defgh"),
+            ("robot", BASIC),
+            ("robot:open sesame", "Basic !!!!!!!!"),
         ] {
             assert_eq!(redacted(value, credential), (false, value.to_owned()));
         }

@@ -13,13 +13,42 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Busy;
 
+/// Something that comes to pass once.
+#[derive(Debug, Default)]
+pub struct Signal {
+    begun: Cell<Option<Instant>>,
+    announced: Notify,
+}
+
+impl Signal {
+    /// Announces it.
+    pub fn begin(&self) {
+        self.begun.set(Some(Instant::now()));
+        self.announced.notify_waiters();
+    }
+
+    /// Whether it was announced.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
+    }
+
+    /// Waits for it; gives when that was.
+    async fn begun(&self) -> Instant {
+        let announced = self.announced.notified();
+        if !self.has_begun() {
+            announced.await;
+        }
+        self.begun.get().unwrap_or_else(Instant::now)
+    }
+}
+
 /// Tells connections that the end was announced.
 #[derive(Debug)]
 pub struct Ending {
     /// How long they may take after it.
     drain: Duration,
-    begun: Cell<Option<Instant>>,
-    announced: Notify,
+    signal: Signal,
     cut_off: Cell<usize>,
 }
 
@@ -29,22 +58,20 @@ impl Ending {
     pub fn new(drain: Duration) -> Self {
         Self {
             drain,
-            begun: Cell::new(None),
-            announced: Notify::new(),
+            signal: Signal::default(),
             cut_off: Cell::new(0),
         }
     }
 
     /// Announces the end.
     pub fn begin(&self) {
-        self.begun.set(Some(Instant::now()));
-        self.announced.notify_waiters();
+        self.signal.begin();
     }
 
     /// Whether the end was announced.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.begun.get().is_some()
+        self.signal.has_begun()
     }
 
     /// Notes a connection that did not end in time by itself.
@@ -74,7 +101,7 @@ impl<'a> Notice<'a> {
     pub fn new(ending: &'a Ending) -> Self {
         Self {
             ending,
-            announced: Box::pin(ending.announced.notified()),
+            announced: Box::pin(ending.signal.announced.notified()),
             is_waiting: false,
             is_heard: false,
         }
@@ -112,15 +139,12 @@ impl Tie {
         }
     }
 
-    /// Returns when it has to have ended, and notes that it has not.
-    pub async fn cut(&self) {
-        let announced = self.ending.announced.notified();
-        let begun = match self.ending.begun.get() {
-            Some(begun) => begun,
-            None => {
-                announced.await;
-                Instant::now()
-            }
+    /// Returns when it has to have ended, and notes that it has not. That is some time after the end
+    /// was announced, or `turned` has come to pass.
+    pub async fn cut(&self, turned: &Signal) {
+        let begun = tokio::select! {
+            begun = self.ending.signal.begun() => begun,
+            begun = turned.begun() => begun,
         };
         sleep_until(begun + self.ending.drain).await;
         self.ending.cut_one_off();

@@ -61,8 +61,7 @@ impl Door {
     /// Lets in under other limits from now on. Connections that are there end if `drains`, and keep
     /// to their own limits else.
     pub(super) fn admit(&mut self, next: Rc<Callers>, drains: bool) {
-        // Those that nobody else holds have no connection left.
-        self.former.retain(|it| Rc::strong_count(it) > 1);
+        self.former.retain(Callers::are_there);
         if !drains && self.callers.borrow().is_like(&next) {
             return;
         }

@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::caller::PATIENCE;
 use crate::support::{Folder, Process, Upstream, acme, get};
 
 /// A user that no test belongs to.
@@ -231,7 +232,7 @@ fn a_folder_to_come_can_be_named_before() {
         if upstream.requests().last() != Some(&before) {
             break;
         }
-        assert!(start.elapsed().as_secs() < 10, "the new key is not used");
+        assert!(start.elapsed() < PATIENCE, "the new key is not used");
         assert!(
             !process.said().contains("denied itself"),
             "{}",
@@ -256,7 +257,7 @@ fn landlock_can_be_switched_off_or_required() {
         if said.contains("[confine]") || said.contains("listening on") {
             break said;
         }
-        assert!(start.elapsed().as_secs() < 10, "{said}");
+        assert!(start.elapsed() < PATIENCE, "{said}");
         std::thread::yield_now();
     };
     match said.contains("listening on") {

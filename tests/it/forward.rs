@@ -136,6 +136,47 @@ fn other_requests_are_routed_there_as_anywhere() {
 }
 
 #[test]
+fn a_page_cannot_have_a_browser_ask_for_a_whole_url() {
+    let upstream = Upstream::saying("there");
+    let browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept-Language: en\r\nUpgrade-Insecure-Requests: 1\r\n";
+    let ask = |proxy: &Proxy, headers: &str| {
+        let text = format!("GET http://{NAME}/x HTTP/1.1\r\nHost: {NAME}\r\n{headers}\r\n");
+        send(proxy.address, text)
+    };
+    let (proxy, _folder) = forwarding(&upstream, "");
+    for headers in [
+        browser,
+        &format!("{browser}Referer: http://evil.example/\r\n"),
+        &format!("{browser}Referer: http://{NAME}.evil.example/{NAME}/\r\n"),
+        "Referer: http://evil.example/\r\n",
+    ] {
+        let answer = ask(&proxy, headers);
+        assert_eq!(
+            (answer.status, &*answer.code()),
+            (403, "cross-site"),
+            "{headers}"
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
+    for headers in [
+        // PowerShell.
+        "User-Agent: Mozilla/5.0 (Windows NT 10.0; en-US) PowerShell/7.4.0\r\n",
+        // A page of the very host, got through this proxy.
+        &format!("{browser}Referer: http://{NAME}/page\r\n"),
+    ] {
+        assert_eq!(ask(&proxy, headers).status, 200, "{headers}");
+    }
+
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let keys = "127.0.0.1:0\"\nforward = true\nrequire-header = \"X-Door\"\n";
+    let proxy = Proxy::start(&folder, &text.replace("127.0.0.1:0\"\n", keys));
+    let answer = ask(&proxy, browser);
+    assert_eq!((answer.status, &*answer.code()), (403, "caller-refused"));
+    assert_eq!(ask(&proxy, &format!("{browser}X-Door: 1\r\n")).status, 200);
+}
+
+#[test]
 fn a_listener_that_does_not_forward_takes_a_whole_url_for_its_path() {
     let upstream = Upstream::saying("there");
     let (proxy, _folder) = crate::support::proxy_to(&upstream, "");

@@ -10,6 +10,7 @@ use crate::config::read::Reader;
 use crate::config::reference::material;
 use crate::config::tree::{Entry, Node, Value, quoted};
 use crate::listener::admission::{RequiredHeader, RequiredValue};
+use crate::listener::browser;
 use crate::secret::Secret;
 
 const NAME: &str = "require-header";
@@ -23,6 +24,7 @@ pub(super) fn read(reader: &Reader<'_>, context: &Context<'_>) -> Vec<Arc<Requir
         Value::Text(_) => {
             let given = reader.text(NAME);
             let name = given.and_then(|given| header(&given.value, &node, reader));
+            let name = name.filter(|name| no_page_sends(name, &node, reader));
             vec![name.map(|name| RequiredHeader {
                 name,
                 value: RequiredValue::Any,
@@ -66,10 +68,22 @@ fn header(name: &str, node: &Node, reader: &Reader<'_>) -> Option<HeaderName> {
     }
 }
 
+/// Whether a header keeps browsers out although its value is no secret.
+fn no_page_sends(name: &HeaderName, node: &Node, reader: &Reader<'_>) -> bool {
+    let is_sent = browser::may_send(name);
+    if is_sent {
+        let message = format!("any page has a browser send `{name}`");
+        let help = "a name of your own, such as \"X-Countersign\", keeps them out";
+        reader.fault(NAME, node, &message, help);
+    }
+    !is_sent
+}
+
 fn entry(entry: &Entry, reader: &Reader<'_>, context: &Context<'_>) -> Option<RequiredHeader> {
     let node = &entry.node;
     let name = header(&entry.name, node, reader)?;
     let value = match &node.value {
+        Value::Text(_) if !no_page_sends(&name, node, reader) => return None,
         Value::Text(text) => {
             let text = text
                 .as_literal()

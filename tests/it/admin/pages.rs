@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use super::{PAGES, page, post, proxy_to, status, wait_for};
 use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get, send};
@@ -38,6 +39,47 @@ fn pages_are_for_this_machines_names_and_no_browsers_other_sites() {
     }
     let absolute = "GET http://localhost/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(send(proxy.admin(), absolute).status, 400);
+}
+
+#[test]
+fn a_probe_gets_through_however_many_connections_are_held_open() {
+    let (proxy, _folder) = proxy_to(&Upstream::saying(""));
+    let ask = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut held: Vec<Caller> = Vec::new();
+    for number in 0..200 {
+        let mut caller = Caller::connect(proxy.admin());
+        match number % 3 {
+            0 => {}
+            1 => drop(caller.write("GET /livez HTTP/1.1\r\nHost:")),
+            _ => assert_eq!(caller.write(ask).read().status, 200),
+        }
+        held.push(caller);
+        if number % 50 == 49 {
+            assert_eq!(page(&proxy, "/livez").status, 200, "with {number}");
+        }
+    }
+    // The first has made room for others; the last is served yet.
+    assert!(held[0].is_closed());
+    let mut last = held.pop().expect("held");
+    assert_eq!(last.write(" localhost\r\n\r\n").read().status, 200);
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_asked_is_closed_soon() {
+    let (proxy, _folder) = proxy_to(&Upstream::saying(""));
+    let start = Instant::now();
+    let mut silent = Caller::connect(proxy.admin());
+    let mut slow = Caller::connect(proxy.admin());
+    slow.write("GET /livez HTTP/1.1\r\n");
+    let mut served = Caller::connect(proxy.admin());
+    served.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(served.read().status, 200);
+    assert!(silent.is_closed() && slow.is_closed() && served.is_closed());
+    let waited = start.elapsed();
+    assert!(
+        waited > Duration::from_secs(4) && waited < Duration::from_secs(9),
+        "{waited:?}"
+    );
 }
 
 #[test]

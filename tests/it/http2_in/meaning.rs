@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::frames::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
 use super::proxy;
-use crate::support::Upstream;
+use crate::support::{Folder, Proxy, Upstream, acme};
 
 /// The status of the answer, as far as it is known here, or the stream's error.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +16,16 @@ enum Outcome {
 
 /// Sends a request with these headers after `:method`, `:scheme` and `:path`.
 fn outcome(address: std::net::SocketAddr, headers: &[(&str, &str)]) -> Outcome {
-    let mut all = vec![(":method", "GET"), (":scheme", "http"), (":path", "/acme")];
+    outcome_of("GET", "/acme", address, headers)
+}
+
+fn outcome_of(
+    method: &str,
+    path: &str,
+    address: std::net::SocketAddr,
+    headers: &[(&str, &str)],
+) -> Outcome {
+    let mut all = vec![(":method", method), (":scheme", "http"), (":path", path)];
     // Pseudo-headers come before the others (RFC 9113 section 8.3).
     all.extend(headers.iter().filter(|it| it.0.starts_with(':')));
     all.extend(headers.iter().filter(|it| !it.0.starts_with(':')));
@@ -84,6 +93,16 @@ fn what_belongs_to_a_connection_of_http_1_is_malformed() {
         (":unknown", "pseudo"),
         (":path", "/acme/twice"),
         ("content-length", "5"),
+        ("x-split", "a\r\nx-other: b"),
+        ("x-split", "a\nx-other: b"),
+        ("x-split", "a\0b"),
+        ("x split", "a"),
+        ("x-split\r\nx-other", "a"),
+        ("x:split", "a"),
+        (":authority", "localhost"),
+        (":scheme", "http"),
+        (":method", "GET"),
+        (":status", "200"),
     ] {
         let found = outcome(proxy.address, &[(":authority", "localhost"), header]);
         assert!(
@@ -101,7 +120,16 @@ fn what_belongs_to_a_connection_of_http_1_is_malformed() {
 fn methods_and_schemes_that_are_not_served_are_refused() {
     let upstream = Upstream::saying("it");
     let (proxy, _folder) = proxy(&upstream, "\"http2\"", "");
-    for (method, scheme) in [("TRACE", "http"), ("GET", "ftp"), ("CONNECT", "http")] {
+    for (method, scheme) in [
+        ("TRACE", "http"),
+        ("trace", "http"),
+        ("Track", "http"),
+        ("connect", "http"),
+        ("GET\r\n", "http"),
+        ("GET /x", "http"),
+        ("GET", "ftp"),
+        ("CONNECT", "http"),
+    ] {
         let mut stream = frames::connect(proxy.address);
         let headers = [
             (":method", method),
@@ -121,6 +149,45 @@ fn methods_and_schemes_that_are_not_served_are_refused() {
         assert_ne!(answer.first(), Some(&0x88), "{method} {scheme}");
     }
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
+}
+
+/// HTTP/1 refuses a fragment by its bytes. Of HTTP/2 nobody gets to see one: the `http` crate cuts it
+/// off where h2 hands it the path, and so there is no path but the one that is routed.
+#[test]
+fn a_fragment_is_part_of_nothing_and_what_is_routed_is_what_is_forwarded() {
+    let upstream = Upstream::saying("it");
+    let folder = Folder::new();
+    let refuse = "refuse = [\"/secret\"]";
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, refuse);
+    let address = "address = \"127.0.0.1:0\"\n";
+    let text = text.replace(address, &format!("{address}protocols = [\"http2\"]\n"));
+    let proxy = Proxy::start(&folder, &text);
+    let ask = |path: &str| outcome_of("GET", path, proxy.address, &[(":authority", "localhost")]);
+    for (path, sent) in [
+        ("/acme/a#b", "/a"),
+        ("/acme/a#/../../other", "/a"),
+        ("/acme/a?x=1#/secret", "/a?x=1"),
+        ("/acme/a#?x=1", "/a"),
+        ("/acme#/post", "/"),
+    ] {
+        assert_eq!(ask(path), Outcome::Status(200), "{path}");
+        let request = upstream.requests().pop().expect("just sent");
+        assert!(
+            request.starts_with(&format!("GET {sent} HTTP/1.1\r\n")),
+            "{path}: {request}"
+        );
+    }
+    let seen = upstream.requests().len();
+    for path in [
+        "/acme/secret#x",
+        "/#/acme",
+        "#/acme",
+        "/acme/..#x",
+        "/acme/%2e%2e#",
+    ] {
+        assert_ne!(ask(path), Outcome::Status(200), "{path}");
+    }
+    assert_eq!(upstream.requests().len(), seen);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Listeners that come, go and change, and the connections that came in there.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use countersign::app::reload::ReloadError;
 use tokio::time::Instant;
 
 use super::{free_address, target, wait_until, write};
+use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Proxy, Upstream, get};
 
 const REQUEST: &str = "GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -52,6 +54,22 @@ fn one_that_is_new_listens_and_one_that_stays_is_not_touched() {
     assert_eq!((answer.status, answer.header("connection")), (200, None));
 }
 
+const SWITCH: &str = "GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Whether a connection that has left HTTP still goes both ways.
+fn is_open(tunnel: &mut Caller) -> bool {
+    let text = crate::upgrades::text(b"there?");
+    crate::upgrades::hear(tunnel.write(text)).is_some()
+}
+
+/// Whether it ends at the deadline of a second, and not before.
+fn ends_in_time(tunnel: &mut Caller, since: Instant) -> bool {
+    let is_closed = tunnel.is_closed();
+    let took = since.elapsed();
+    is_closed && took > Duration::from_millis(900) && took < SOON
+}
+
 #[test]
 fn a_tunnel_of_one_that_is_gone_ends_at_the_deadline() {
     let upstream = Upstream::with(crate::upgrades::echo);
@@ -63,18 +81,78 @@ fn a_tunnel_of_one_that_is_gone_ends_at_the_deadline() {
     write(&folder, &text(&both));
     let proxy = Proxy::following(&folder);
     let mut caller = Caller::connect(proxy.listener("other"));
-    caller.write(
-        "GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert_eq!(caller.read().status, 101);
+    assert_eq!(caller.write(SWITCH).read().status, 101);
     write(&folder, &text(&both[..1]));
     let start = Instant::now();
     proxy.reload().expect("it can be used");
-    assert!(caller.is_closed());
-    let took = start.elapsed();
-    let (early, late) = (Duration::from_millis(900), Duration::from_secs(3));
-    assert!(early < took && took < late, "{took:?}");
+    assert!(ends_in_time(&mut caller, start));
+}
+
+#[test]
+fn tunnels_end_at_the_deadline_where_those_let_in_are_others_now() {
+    let upstream = Upstream::with(crate::upgrades::echo);
+    let folder = Folder::new();
+    let text = |top: &str, rule: &str, route: &str| {
+        let text = text(&folder, &upstream, &[("local", any(), rule)]);
+        let text = text.replace("drain = \"5s\"", &format!("drain = \"1s\"\n{top}"));
+        let other = target(&folder, "other", &upstream, "credential = \"none\"");
+        format!("{text}{route}{other}")
+    };
+    write(&folder, &text("", "", ""));
+    let proxy = Proxy::following(&folder);
+    let tunnel = || {
+        let mut caller = Caller::connect(proxy.address);
+        assert_eq!(caller.write(SWITCH).read().status, 101);
+        caller
+    };
+    for (rule, route) in [
+        ("allow = [\"127.0.0.1\"]", ""),
+        ("require-header = \"X-Door\"", ""),
+        ("hosts = [\"proxy.example\"]", ""),
+        (
+            "",
+            "routes = [{ path = \"/api\", headers = { X-Team = \"red\" } }]",
+        ),
+        ("", "refuse = [\"/secret\"]"),
+        ("", "upgrades = []"),
+    ] {
+        let mut first = tunnel();
+        // What has nothing to do with who is let in ends nothing, whether later connections keep to
+        // other limits or not.
+        write(&folder, &text("limits.headers = 50", "", ""));
+        proxy.reload().expect("it can be used");
+        assert!(is_open(&mut first));
+        let mut second = tunnel();
+        write(&folder, &text("limits.headers = 50", rule, route));
+        let start = Instant::now();
+        proxy.reload().expect("it can be used");
+        assert!(ends_in_time(&mut first, start), "{rule}{route}");
+        assert!(ends_in_time(&mut second, start), "{rule}{route}");
+        write(&folder, &text("", "", ""));
+        proxy.reload().expect("it can be used");
+    }
+}
+
+#[test]
+fn the_file_of_a_socket_that_stays_has_the_mode_that_it_is_to_have_now() {
+    let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
+    let text = |mode: &str| {
+        let text = text(&folder, &upstream, &[("local", any(), "")]);
+        text.replace(
+            "127.0.0.1:0\"",
+            &format!("unix:http.sock\"\nmode = \"{mode}\""),
+        )
+    };
+    write(&folder, &text("0666"));
+    let proxy = Proxy::following(&folder);
+    let mode = || {
+        let metadata = std::fs::metadata(folder.path().join("http.sock"));
+        metadata.expect("a socket").permissions().mode() & 0o777
+    };
+    assert_eq!(mode(), 0o666);
+    write(&folder, &text("0600"));
+    proxy.reload().expect("it can be used");
+    assert_eq!(mode(), 0o600);
 }
 
 #[test]
