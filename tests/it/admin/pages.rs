@@ -134,7 +134,10 @@ fn the_status_tells_how_everything_is_doing() {
     assert_eq!(status["listeners"][0]["address"], proxy.address.to_string());
     assert_eq!(status["targets"][0]["name"], "acme");
     assert_eq!(status["targets"][0]["credential"], "acme");
-    assert_eq!(status["targets"][0]["members"][0], "upstream.example:443");
+    assert_eq!(
+        status["targets"][0]["members"][0]["address"],
+        "upstream.example:443"
+    );
     let acme = &status["credentials"][0];
     assert_eq!(acme["name"], "acme");
     assert_eq!(acme["state"], "green");
