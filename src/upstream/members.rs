@@ -36,13 +36,18 @@ pub(super) struct Member {
 }
 
 impl Members {
-    /// The members, by their pools.
-    pub(super) fn new(pools: Vec<Rc<Pool>>, spread: Spread) -> Self {
+    /// The members, by their pools. What `former` ones have shown of themselves they need not show again.
+    pub(super) fn new(pools: Vec<Rc<Pool>>, spread: Spread, former: &[&Self]) -> Self {
+        let known = |pool: &Rc<Pool>| {
+            let mut all = former.iter().flat_map(|it| &it.all);
+            all.find(|it| Rc::ptr_eq(&it.pool, pool)).map(Rc::clone)
+        };
         let member = |pool: Rc<Pool>| {
-            Rc::new(Member {
+            let new = |pool: Rc<Pool>| Member {
                 health: Health::new(pool.name()),
                 pool,
-            })
+            };
+            known(&pool).unwrap_or_else(|| Rc::new(new(pool)))
         };
         Self {
             all: pools.into_iter().map(member).collect(),
@@ -68,14 +73,42 @@ impl Members {
             return Ok((only.pool.lease().await?, only));
         }
         self.try_those_due();
-        let mut tried = Vec::new();
+        let found = self.lease_besides(&mut Vec::new()).await?;
+        Ok(found.expect("there is a member"))
+    }
+
+    /// Another connection for a request that this one was lost with: to the same member, or else to
+    /// the next one that can be connected to.
+    pub(super) async fn lease_again<'a>(
+        &'a self,
+        lost: &Lease,
+        member: &'a Member,
+    ) -> Result<(Lease, &'a Member), UpstreamError> {
+        match lost.another().await {
+            Ok(lease) => Ok((lease, member)),
+            Err(UpstreamError::Dial(error)) if self.all.len() > 1 && !is_ours(&error) => {
+                member.health.failed(&error);
+                let is_it = |it: &Rc<Member>| std::ptr::eq(&raw const **it, member);
+                let mut tried: Vec<usize> = self.all.iter().position(is_it).into_iter().collect();
+                let found = self.lease_besides(&mut tried).await?;
+                found.ok_or_else(|| error.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection to one of those that were not tried; `None` if there are none left to try.
+    async fn lease_besides(
+        &self,
+        tried: &mut Vec<usize>,
+    ) -> Result<Option<(Lease, &Member)>, UpstreamError> {
         let mut last = None;
-        while let Some(index) = self.choose(&tried) {
+        while let Some(index) = self.choose(tried) {
             let member = &self.all[index];
             match member.pool.lease().await {
                 Ok(lease) => {
                     member.health.connected();
-                    return Ok((lease, member));
+                    return Ok(Some((lease, member)));
                 }
                 Err(UpstreamError::Dial(error)) if !is_ours(&error) => {
                     member.health.failed(&error);
@@ -85,7 +118,7 @@ impl Members {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.expect("there is a member").into())
+        last.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// The member whose turn it is among those that are well, else the one that has been left alone
