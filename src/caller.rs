@@ -3,6 +3,7 @@
 //! A connection that nothing is asked on is a `Waiting`, which takes next to no memory. One that
 //! is being served belongs to `http1` or `http2`, whose timer sees to its deadlines.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -17,14 +18,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::gateway::{Entrance, Gateway};
-use crate::listener::door::Complaints;
+use crate::listener::Peer;
+use crate::listener::complaints::Complaints;
+use crate::listener::door::Turned;
 use crate::listener::manners::{Manners, Protocols};
 use crate::listener::room::Room;
 use crate::listener::stream::Socket;
 use crate::plan::Listener;
 use crate::shutdown::Busy;
 use crate::shutdown::ending::{Ending, Notice, Tie};
-use crate::{listener, metrics};
+use crate::{listener, metrics, respond};
 
 mod answering;
 pub mod deadlines;
@@ -69,6 +72,7 @@ pub struct Callers {
     most: Option<usize>,
     /// Whether they speak HTTP from the first byte.
     is_plain: bool,
+    complaints: Complaints,
     ending: Rc<Ending>,
 }
 
@@ -84,6 +88,7 @@ impl Callers {
             room: Arc::clone(&listener.room),
             most: listener.config.connections,
             is_plain: listener.config.tls.is_none() && listener.config.senders.is_none(),
+            complaints: Complaints::new(&listener.config.name),
             ending: Rc::new(Ending::new(config.drain)),
         }
     }
@@ -106,13 +111,7 @@ impl Callers {
     }
 
     /// Serves what has been accepted, if it is let in.
-    pub async fn receive(
-        self: Rc<Self>,
-        listener: listener::Id,
-        socket: Socket,
-        complaints: Rc<Complaints>,
-        seat: Seat,
-    ) {
+    pub async fn receive(self: Rc<Self>, listener: listener::Id, socket: Socket, seat: Seat) {
         match self.gateway.open(listener, socket).await {
             Ok((stream, entrance)) => {
                 let mut protocols = self.manners.protocols;
@@ -121,7 +120,24 @@ impl Callers {
                 }
                 converse(stream, entrance, protocols, self, seat).await;
             }
-            Err(turned) => complaints.note(&turned),
+            Err(turned) => self.turn(turned).await,
+        }
+    }
+
+    /// Whether those who come in under the other find everything as it is here.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.complaints.listener() == other.complaints.listener()
+    }
+
+    /// Notes why a connection was not let in, and says it where that is understood.
+    async fn turn(&self, turned: Turned) {
+        match turned.refusal() {
+            Some((peer, code)) => self.refuse(peer, code, &turned),
+            None => tracing::debug!("{turned}"),
+        }
+        if let Turned::Plain { socket, .. } = turned {
+            self.seats.tell(socket, &respond::takes_tls()).await;
         }
     }
 
@@ -151,9 +167,10 @@ impl Callers {
         self.ending.cut_off()
     }
 
-    /// Counts a request that was refused before anybody could tell where it should go.
-    fn refused(&self, code: &'static str) {
+    /// Counts and notes who was refused before anybody could tell where a request should go.
+    fn refuse(&self, peer: Peer, code: &'static str, causes: &dyn Display) {
         self.counts().target("").refuse(code);
+        self.complaints.note(peer, code, causes);
     }
 
     /// Ties what a connection becomes to the others.

@@ -6,7 +6,8 @@
 //! any thread starts: Landlock holds the thread that asks for it and those that it starts later.
 //! What it takes away never comes back, so that a reload which needs more is refused by [`allows`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -56,21 +57,78 @@ pub struct Needs {
     pub connect: BTreeSet<u16>,
     /// TCP ports that are listened on; `None` for any, where the system picks one.
     pub bind: Option<BTreeSet<u16>>,
+    /// Where the configuration says what needs it, as far as it says so: file, line and column.
+    pub places: BTreeMap<Need, String>,
+}
+
+/// One thing that a configuration needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// What `[confine]` itself says.
+    Settings,
+    /// A program is run.
+    Program,
+    /// A file is read below this folder.
+    Read(PathBuf),
+    /// A socket is made in this folder.
+    Write(PathBuf),
+    /// Files are kept in this folder.
+    Keep(PathBuf),
+    /// This port is connected to.
+    Connect(u16),
+    /// This port is listened on; `None` for one that the system picks.
+    Bind(Option<u16>),
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings => f.write_str("other settings in [confine]"),
+            Self::Program => f.write_str("a secret comes from a `command`"),
+            Self::Read(folder) => write!(f, "a file is read below {}", folder.display()),
+            Self::Write(folder) => write!(f, "a socket is made in {}", folder.display()),
+            Self::Keep(folder) => write!(f, "files are kept in {}", folder.display()),
+            Self::Connect(port) => write!(f, "port {port} is connected to"),
+            Self::Bind(Some(port)) => write!(f, "port {port} is listened on"),
+            Self::Bind(None) => f.write_str("a port that the system picks is listened on"),
+        }
+    }
+}
+
+impl Need {
+    /// The key that would have left room for it.
+    fn room(&self) -> Option<&'static str> {
+        match self {
+            Self::Read(_) => Some("read"),
+            Self::Connect(_) => Some("ports"),
+            _ => None,
+        }
+    }
 }
 
 impl Needs {
     /// Adds the folder of a file, and that of the file that it is a link to: files are replaced by
     /// renaming, and links by pointing them elsewhere.
     pub fn read_beside(&mut self, file: &Path) {
-        let folder = |path: &Path| match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        self.read.insert(folder(file));
-        if let Ok(file) = file.canonicalize() {
-            self.read.insert(folder(&file));
-        }
+        self.read.extend(beside(file));
     }
+
+    /// Notes the place of what is needed. The first one stays.
+    pub fn note(&mut self, need: Need, place: &dyn fmt::Display) {
+        self.places.entry(need).or_insert_with(|| place.to_string());
+    }
+}
+
+/// The folder of a file, and that of the file that it is a link to.
+pub fn beside(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let real = file.canonicalize().ok();
+    [Some(folder(file)), real.map(|file| folder(&file))]
+        .into_iter()
+        .flatten()
 }
 
 /// Why the process does not start: what was required cannot be had.
@@ -87,20 +145,31 @@ pub enum ConfineError {
     System(String),
 }
 
-/// Why another configuration cannot be taken while the process runs.
+/// Why another configuration cannot be taken while the process runs: all that it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}, which the process denied itself at its start: restart it{}", .room.map(|key| format!("; `{key}` in [confine] leaves room for more")).unwrap_or_default())]
-pub struct Beyond {
-    what: String,
-    /// The key that would have left room for it.
-    room: Option<&'static str>,
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Beyond(pub Vec<Lack>);
+
+/// One thing that is needed and was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    need: Need,
+    place: Option<String>,
 }
 
-impl Beyond {
-    fn new(what: impl Into<String>, room: Option<&'static str>) -> Self {
-        Self {
-            what: what.into(),
-            room,
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        let need = &self.need;
+        write!(
+            f,
+            "{need}, which the process denied itself at its start: restart needed"
+        )?;
+        match need.room() {
+            Some(key) => write!(f, "; `{key}` in [confine] leaves room for more"),
+            None => Ok(()),
         }
     }
 }
@@ -157,7 +226,7 @@ pub fn enforce(config: &Config) -> Result<String, ConfineError> {
         }
         return Ok("not confined: a secret comes from a `command`, which may need anything".into());
     }
-    let system = |error: &dyn std::fmt::Display| ConfineError::System(error.to_string());
+    let system = |error: &dyn fmt::Display| ConfineError::System(error.to_string());
     rustix::thread::set_no_new_privs(true).map_err(|error| system(&error))?;
     if config.landlock == Landlock::Off {
         return Ok("not confined by Landlock: switched off in [confine]".into());
@@ -178,7 +247,7 @@ pub fn enforce(config: &Config) -> Result<String, ConfineError> {
 ///
 /// # Errors
 ///
-/// [`Beyond`] with the first thing that is missing.
+/// [`Beyond`] with everything that is missing.
 pub fn allows(config: &Config) -> Result<(), Beyond> {
     match IN_FORCE.get() {
         Some(in_force) => in_force.allows(config),
@@ -205,52 +274,40 @@ impl InForce {
     fn allows(&self, config: &Config) -> Result<(), Beyond> {
         let (now, asked) = (&self.config.needs, &config.needs);
         let settings = |it: &Config| (it.landlock, it.dumpable);
+        let mut needs = Vec::new();
         if settings(&self.config) != settings(config) {
-            return Err(Beyond::new("other settings in [confine]", None));
+            needs.push(Need::Settings);
         }
-        if self.held.files && config.runs_programs {
-            return Err(Beyond::new("a secret comes from a `command`", None));
-        }
-        if self.held.files
-            && let Some(path) = asked.read.iter().find(|it| !is_beneath(it, &now.read))
-        {
-            let what = format!("a file is read below {}", path.display());
-            return Err(Beyond::new(what, Some("read")));
-        }
-        if self.held.files
-            && let Some(path) = asked.write.iter().find(|it| !is_beneath(it, &now.write))
-        {
-            return Err(Beyond::new(
-                format!("a socket is made in {}", path.display()),
-                None,
-            ));
-        }
-        if self.held.files
-            && let Some(path) = asked.keep.iter().find(|it| !is_beneath(it, &now.keep))
-        {
-            return Err(Beyond::new(
-                format!("files are kept in {}", path.display()),
-                None,
-            ));
+        if self.held.files {
+            needs.extend(config.runs_programs.then_some(Need::Program));
+            let mut beyond = |asked: &BTreeSet<PathBuf>, now, need: fn(PathBuf) -> Need| {
+                let beyond = asked.iter().filter(|it| !is_beneath(it, now));
+                needs.extend(beyond.cloned().map(need));
+            };
+            beyond(&asked.read, &now.read, Need::Read);
+            beyond(&asked.write, &now.write, Need::Write);
+            beyond(&asked.keep, &now.keep, Need::Keep);
         }
         if self.held.ports {
-            if let Some(port) = asked.connect.difference(&now.connect).next() {
-                let what = format!("port {port} is connected to");
-                return Err(Beyond::new(what, Some("ports")));
-            }
-            if let Some(port) = beyond_bound(now.bind.as_ref(), asked.bind.as_ref()) {
-                return Err(Beyond::new(format!("{port} is listened on"), None));
+            let beyond = asked.connect.difference(&now.connect);
+            needs.extend(beyond.copied().map(Need::Connect));
+            match (&now.bind, &asked.bind) {
+                (None, _) => {}
+                (Some(_), None) => needs.push(Need::Bind(None)),
+                (Some(now), Some(asked)) => {
+                    let beyond = asked.difference(now).copied();
+                    needs.extend(beyond.map(|port| Need::Bind(Some(port))));
+                }
             }
         }
-        Ok(())
-    }
-}
-
-fn beyond_bound(now: Option<&BTreeSet<u16>>, asked: Option<&BTreeSet<u16>>) -> Option<String> {
-    match (now, asked) {
-        (None, _) => None,
-        (Some(_), None) => Some("a port that the system picks".into()),
-        (Some(now), Some(asked)) => asked.difference(now).next().map(|it| format!("port {it}")),
+        let lack = |need| Lack {
+            place: asked.places.get(&need).cloned(),
+            need,
+        };
+        match needs.is_empty() {
+            true => Ok(()),
+            false => Err(Beyond(needs.into_iter().map(lack).collect())),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod address;
 pub mod admission;
 pub mod bind;
 pub mod browser;
+pub mod complaints;
 pub mod door;
 pub mod inherited;
 pub mod manners;

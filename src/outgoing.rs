@@ -5,6 +5,8 @@
 //! [`Outgoing`], which cannot be sent: only [`Outgoing::authorize`] makes an [`Authorized`], so
 //! that no request leaves without the credential its route promises, and none with two.
 
+use std::sync::OnceLock;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -59,8 +61,8 @@ pub enum ClientAuthorization {
     Pass,
 }
 
-/// The name this process goes by in `Via` (RFC 9110 section 7.6.3). It is drawn at the start:
-/// two of these proxies in a row are no loop, and the same one twice is.
+/// The name this process goes by in `Via` (RFC 9110 section 7.6.3). It is drawn once: two of these
+/// proxies in a row are no loop, and the same one twice is, whatever was reloaded in between.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pseudonym {
     name: String,
@@ -70,6 +72,13 @@ pub struct Pseudonym {
 }
 
 impl Pseudonym {
+    /// That of this process, the same for as long as it runs.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static OWN: OnceLock<Pseudonym> = OnceLock::new();
+        OWN.get_or_init(Self::draw).clone()
+    }
+
     /// Draws a name.
     ///
     /// # Panics

@@ -243,6 +243,24 @@ pub fn head_too_late() -> Vec<u8> {
     .into_bytes()
 }
 
+/// What a caller gets who speaks plain HTTP where TLS is asked for.
+#[must_use]
+pub fn takes_tls() -> Vec<u8> {
+    misdirected("this port takes https, and this was http: write https:// in the URL")
+}
+
+/// What a caller gets who speaks TLS where plain HTTP is asked for. Most libraries name it when they
+/// see an answer in place of a handshake, and none says as much of an alert.
+#[must_use]
+pub fn takes_no_tls() -> Vec<u8> {
+    misdirected("this port takes plain http, and this was TLS: write http:// in the URL")
+}
+
+fn misdirected(detail: &'static str) -> Vec<u8> {
+    let status = StatusCode::BAD_REQUEST;
+    Refused::new(status, "bad-request", REQUEST_ERROR, detail).into_bytes()
+}
+
 /// What a caller gets for whom there is no room.
 #[must_use]
 pub fn no_room(retry_after: Duration) -> Vec<u8> {

@@ -20,6 +20,8 @@ pub struct Rule {
     pub listener: Option<usize>,
     /// The name in its `Host`; any, and none at all, if `None`.
     pub host: Option<Pattern>,
+    /// The port in its `Host`, where one and the same name leads to several places; any if `None`.
+    pub port: Option<u16>,
     /// The segments its path starts with, without a slash at the end; empty for every path.
     pub path: String,
     /// Its method; any if empty.
@@ -39,6 +41,7 @@ impl Rule {
         (
             self.listener.is_none(),
             host,
+            self.port.is_none(),
             Reverse(self.path.len()),
             self.methods.is_empty(),
             Reverse(self.headers.len()),
@@ -56,6 +59,7 @@ impl Rule {
                 .host
                 .as_ref()
                 .is_none_or(|host| request.host().is_some_and(|name| host.matches(name)))
+            && self.port.is_none_or(|own| port(request) == Some(own))
             && self.headers.iter().all(|(name, value)| match value {
                 Some(value) => request
                     .headers()
@@ -106,6 +110,7 @@ impl Rule {
                 (Some(mine), Some(theirs)) => mine.covers(theirs),
                 (Some(_), None) => false,
             }
+            && (self.port.is_none() || self.port == other.port)
             && starts_with(&other.path, &self.path)
             && (self.methods.is_empty()
                 || (!other.methods.is_empty()
@@ -119,6 +124,16 @@ impl Rule {
                     .iter()
                     .any(|theirs| theirs.0 == mine.0 && (mine.1.is_none() || mine.1 == theirs.1))
             })
+    }
+}
+
+/// The port of a URL that says none.
+pub const HTTP: u16 = 80;
+
+fn port<B>(request: &Normalized<B>) -> Option<u16> {
+    match request.port() {
+        "" => Some(HTTP),
+        port => port.parse().ok(),
     }
 }
 
@@ -142,7 +157,7 @@ pub enum Miss {
     NoRoute,
     /// A whole URL was asked for, and no target has its host.
     #[error(
-        "no target's URL has the host `{0}` and this path, and this proxy leads to its targets alone"
+        "no target's URL has the host `{0}` (and its port, if it says one) and this path, and this proxy leads to its targets alone"
     )]
     NoTarget(String),
     /// A server that is less exact would take this for what another route is for.

@@ -12,6 +12,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
 
 use crate::secret::store::{Modes, Reference, Store};
 use crate::secret::trail::Stamp;
@@ -94,7 +95,8 @@ impl PartialEq for Verification {
 #[derive(Debug, Default)]
 struct Loaded {
     stamps: Vec<Option<Stamp>>,
-    error: Option<RootsError>,
+    /// Why nothing came of it, and when that was.
+    failed: Option<(RootsError, Instant)>,
 }
 
 /// No connection can be secured.
@@ -165,14 +167,15 @@ impl Verification {
         if let Some(current) = self.current.load_full() {
             return Ok(current);
         }
-        match &loaded.error {
-            Some(error) => Err(error.clone()),
-            None => self.load(&mut loaded, self.stamps()),
+        match &loaded.failed {
+            // Perhaps no descriptor was free: it is tried again, and not by each request.
+            Some((error, when)) if when.elapsed() < LOOK => Err(error.clone()),
+            _ => self.load(&mut loaded, self.stamps()),
         }
     }
 
-    /// Reads everything again if a file is another one than before. What was read before stays in
-    /// use if that fails. Gives whether there is something new.
+    /// Reads everything again if a file is another one than before, or if nothing came of it the last
+    /// time. What was read before stays in use if that fails. Gives whether there is something new.
     ///
     /// # Errors
     ///
@@ -180,11 +183,17 @@ impl Verification {
     pub fn refresh(&self) -> Result<bool, RootsError> {
         let stamps = self.stamps();
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = self.current.load().is_none() && loaded.error.is_none();
-        if stamps == loaded.stamps || is_first {
+        let is_first = self.current.load().is_none() && loaded.failed.is_none();
+        let is_same = stamps == loaded.stamps;
+        if is_first || is_same && loaded.failed.is_none() {
             return Ok(false);
         }
-        self.load(&mut loaded, stamps).map(|_| true)
+        let known = loaded.failed.as_ref().map(|(error, _)| error.clone());
+        match self.load(&mut loaded, stamps) {
+            Ok(_) => Ok(true),
+            Err(error) if is_same && known.as_ref() == Some(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// `stamps` were taken before, so that a change in between is seen the next time.
@@ -195,7 +204,7 @@ impl Verification {
     ) -> Result<Arc<ClientConfig>, RootsError> {
         let config = self.config.load().map(Arc::new);
         loaded.stamps = stamps;
-        loaded.error = config.as_ref().err().cloned();
+        loaded.failed = config.as_ref().err().cloned().zip(Some(Instant::now()));
         if let Ok(config) = &config {
             self.current.store(Some(Arc::clone(config)));
         }
@@ -357,4 +366,33 @@ fn add_system(roots: &mut RootCertStore) -> Result<(), RootsError> {
         return Err(RootsError::NoneOnMachine(causes));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_read_later_and_complained_about_once() {
+        let folder = std::env::temp_dir().join(format!("countersign-tls-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let file = folder.join("ca.pem");
+        let authorities = vec![Authority::File("ca.pem".into())];
+        let config = Config::trusting(authorities, Store::Disk, folder.clone());
+        let verification = Verification::new(config);
+        let begin = Instant::now();
+        assert!(verification.config().is_err());
+        assert_eq!(verification.refresh(), Ok(false), "it is known");
+        let authority = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+        let certificate = params.self_signed(&authority).expect("a certificate");
+        std::fs::write(&file, certificate.pem()).expect("a file");
+        let is_known = verification.config().is_err();
+        assert!(is_known || begin.elapsed() >= LOOK, "not by each request");
+        while verification.config().is_err() {
+            assert!(begin.elapsed() < 30 * LOOK, "it is never read");
+            std::thread::park_timeout(LOOK / 10);
+        }
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
 }

@@ -22,6 +22,7 @@ use super::succession::{
 use super::watch::{Watched, watch};
 use super::{Config, listeners};
 use crate::admin::{self, Admin};
+use crate::confine::Beyond;
 use crate::credential::Credential;
 use crate::credential::call::Tools;
 use crate::dial::resolver::Lookups;
@@ -329,12 +330,14 @@ fn say(outcome: &Result<Report, Arc<ReloadError>>) {
             tracing::info!("the configuration was read again and is in force; {report}");
         }
         Err(error) => {
-            if let ReloadError::Faults(faults) = &**error {
-                for fault in faults {
-                    tracing::error!("{fault}");
+            match &**error {
+                ReloadError::Faults(faults) => {
+                    faults.iter().for_each(|it| tracing::error!("{it}"));
                 }
-            } else {
-                tracing::error!("{error}");
+                ReloadError::Beyond(Beyond(lacks)) => {
+                    lacks.iter().for_each(|it| tracing::error!("{it}"));
+                }
+                error => tracing::error!("{error}"),
             }
             tracing::error!(
                 "the configuration was read again and cannot be used; what was in force stays in force"

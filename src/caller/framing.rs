@@ -2,6 +2,7 @@
 //! not be. Data is counted and not looked at.
 
 use super::pace;
+use crate::listener::door::HANDSHAKE;
 
 /// How much of a line is kept: enough for the two headers that frame a body.
 const KEPT: usize = 64;
@@ -36,10 +37,30 @@ pub(super) enum Followed {
     Undecided(usize),
 }
 
+/// Why the head of a request is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    /// The connection begins as one of TLS does.
+    #[error("this listener takes plain HTTP, and this is TLS: was https:// written for http://?")]
+    Tls,
+    /// `#`.
+    #[error("a fragment (`#`) in the target of a request")]
+    Fragment,
+    /// RFC 9112 section 2.2 lets a server take it for the end of a line, and not every server does.
+    #[error("a line of a request's head ends in LF alone, and not in CR LF")]
+    BareLf,
+    /// Two lengths, a length beside `chunked`, or a length that is no number.
+    #[error("a body whose length can be read in two ways, or in none")]
+    Framing,
+}
+
 /// Follows the framing.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     place: Place,
+    /// Whether a line has been read.
+    is_begun: bool,
+    fault: Option<Fault>,
     /// The beginning of the line so far, and its length.
     line: Vec<u8>,
     line_length: usize,
@@ -63,6 +84,11 @@ impl Watch {
     /// Whether what must not be has been.
     pub(super) fn is_over(&self) -> bool {
         self.place == Place::Over
+    }
+
+    /// What is wrong, if that is the head of a request.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
     }
 
     /// Whether nothing can be followed until a request for another protocol is answered.
@@ -94,7 +120,9 @@ impl Watch {
                 Place::Undecided => return Followed::Undecided(at),
                 _ => match self.follow_line(rest) {
                     Ok(step) => step,
-                    Err(step) => {
+                    Err((step, fault)) => {
+                        let is_head = matches!(self.place, Place::RequestLine | Place::Headers);
+                        self.fault = is_head.then_some(fault);
                         self.place = Place::Over;
                         return Followed::Wrong(at + step);
                     }
@@ -114,7 +142,10 @@ impl Watch {
     }
 
     /// Looks at a line or a part of one; gives how much that was, or where it goes wrong.
-    fn follow_line(&mut self, bytes: &[u8]) -> Result<usize, usize> {
+    fn follow_line(&mut self, bytes: &[u8]) -> Result<usize, (usize, Fault)> {
+        if !self.is_begun && self.line_length == 0 && bytes[0] == HANDSHAKE {
+            return Err((0, Fault::Tls));
+        }
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = &bytes[..end.unwrap_or(bytes.len())];
         let refused = |byte: &u8| match self.place {
@@ -123,7 +154,7 @@ impl Watch {
             _ => false,
         };
         if let Some(at) = part.iter().position(refused) {
-            return Err(at);
+            return Err((at, Fault::Fragment));
         }
         let kept = part.len().min(KEPT.saturating_sub(self.line.len()));
         self.line.extend_from_slice(&part[..kept]);
@@ -132,9 +163,11 @@ impl Watch {
         let Some(end) = end else {
             return Ok(part.len());
         };
-        if self.line_length == 0 || self.last != b'\r' || self.end_line().is_none() {
-            return Err(end);
+        if self.line_length == 0 || self.last != b'\r' {
+            return Err((end, Fault::BareLf));
         }
+        self.end_line().ok_or((end, Fault::Framing))?;
+        self.is_begun = true;
         self.line.clear();
         self.line_length = 0;
         Ok(end + 1)

@@ -14,10 +14,12 @@ use tokio::time::Instant;
 
 use super::answering::answer;
 use super::deadlines::{self, Deadlines, Due};
+use super::framing::Fault;
 use super::pace::{Order, Pace, Place};
 use super::strict::Strict;
 use super::{Callers, Line, Waiting};
 use crate::gateway::Entrance;
+use crate::respond;
 use crate::shutdown::ending::Notice;
 
 /// How long a connection that nothing is asked on keeps all that it takes to be served: its buffers
@@ -88,7 +90,7 @@ pub(super) async fn serve<S: Line>(
                 Due::Look => pace.order(Order::Look),
                 Due::Head if !is_late => {
                     is_late = true;
-                    callers.refused("request-timeout");
+                    callers.refuse(entrance.peer, "request-timeout", &"a head came too slowly");
                     pace.order(Order::Late);
                 }
                 Due::Idle if pace.place() == Place::Between => return Poll::Ready(End::Idle),
@@ -99,14 +101,28 @@ pub(super) async fn serve<S: Line>(
     })
     .await;
     match end {
-        End::Over(Ok(())) => None,
-        End::Over(Err(error)) => {
-            if error.is_parse_too_large() {
-                callers.refused("too-large");
-            } else if error.is_parse() {
-                callers.refused("bad-request");
+        End::Over(ended) => {
+            let fault = pace.fault();
+            match (fault, &ended) {
+                (Some(fault), _) => callers.refuse(entrance.peer, "bad-request", &fault),
+                (None, Err(error)) if error.is_parse_too_large() => {
+                    let causes = "a head above `limits.head` or `limits.headers`";
+                    callers.refuse(entrance.peer, "too-large", &causes);
+                }
+                (None, Err(error)) if error.is_parse() => {
+                    callers.refuse(entrance.peer, "bad-request", error);
+                }
+                _ => {}
             }
-            tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+            if let Err(error) = ended {
+                tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
+            }
+            if fault == Some(Fault::Tls)
+                && let Some(waiting) = take_apart(connection, Instant::now())
+            {
+                let words = respond::takes_no_tls();
+                callers.seats.tell(waiting.line, &words).await;
+            }
             None
         }
         End::CutOff => {

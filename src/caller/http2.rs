@@ -1,6 +1,7 @@
 //! A caller's connection while HTTP/2 is spoken on it (RFC 9113).
 
 use std::cell::Cell;
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -133,8 +134,19 @@ pub(super) async fn serve<S: Line>(
     })
     .await;
     if let Some(Err(error)) = ended {
+        let cause = error.source().and_then(|it| it.downcast_ref::<h2::Error>());
+        // What this side found wrong, not what the other said or the network did.
+        if cause.is_some_and(h2::Error::is_library) {
+            callers.refuse(entrance.peer, "bad-request", &said(&error));
+        }
         tracing::debug!(peer = %entrance.peer, %error, "a caller's connection ended early");
     }
+}
+
+/// An error with its cause, which HTTP/2 puts what went wrong in.
+fn said(error: &hyper::Error) -> String {
+    let cause = error.source().map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
 }
 
 /// How much cancelling a caller is forgiven.

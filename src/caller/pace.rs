@@ -4,8 +4,10 @@
 //! All of them are one task, and nothing here is ever waited for. It is atomic because a connection
 //! whose protocol is switched may be carried on by another task.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use super::framing::Fault;
 
 /// What was read last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Pace {
     is_stalled: AtomicBool,
     is_held: AtomicBool,
     is_switched: AtomicBool,
+    /// What is wrong with a head.
+    fault: OnceLock<Fault>,
 }
 
 impl Pace {
@@ -56,6 +60,17 @@ impl Pace {
             1 => Place::Head,
             _ => Place::Body,
         }
+    }
+
+    /// What was read is no head of a request.
+    pub(super) fn has_found(&self, fault: Fault) {
+        // The first is the last that is read.
+        let _ = self.fault.set(fault);
+    }
+
+    /// What is wrong with a head that was read.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.get().copied()
     }
 
     /// Something was read, and nobody waits for more until they say so.

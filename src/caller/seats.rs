@@ -18,7 +18,7 @@ use crate::shutdown::Busy;
 /// The most callers where the system would let in any number: beyond that, memory is what runs out.
 const MOST: u64 = 65_536;
 
-/// How many callers are told at once that there is no room. Whoever comes beyond that finds the
+/// How many callers are told at once why they are not let in. Whoever comes beyond that finds the
 /// connection closed.
 const TOLD: usize = 64;
 
@@ -80,12 +80,17 @@ impl Seats {
     /// Tells a caller in plain HTTP/1 that there is no room: an answer at once serves it better than
     /// waiting to be let in, and it knows when to come again. It is not told where that would take a
     /// TLS handshake first.
-    pub async fn turn_away(&self, mut line: impl Line) {
+    pub async fn turn_away(&self, line: impl Line) {
+        self.tell(line, &respond::no_room(RETRY_AFTER)).await;
+    }
+
+    /// Says the last words to a caller, and closes the connection without losing them.
+    pub(super) async fn tell(&self, mut line: impl Line, words: &[u8]) {
         let Some(_told) = self.told.take(TOLD) else {
             return;
         };
         let telling = async {
-            line.write_all(&respond::no_room(RETRY_AFTER)).await?;
+            line.write_all(words).await?;
             line.shutdown().await?;
             // To close with a request unread would be a reset, which can overtake the answer.
             while line.read(&mut [0; 512]).await? > 0 {}

@@ -22,7 +22,7 @@ use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::framing::{Followed, Watch};
+use super::framing::{Fault, Followed, Watch};
 use super::pace::{Order, Pace, Place};
 use super::seats::Seat;
 use crate::listener::manners::HalfClose;
@@ -102,7 +102,12 @@ impl<S> Strict<S> {
         match followed {
             Followed::Whole => Ok(bytes.len()),
             Followed::Undecided(at) => Ok(at),
-            Followed::Wrong(at) => Err(at),
+            Followed::Wrong(at) => {
+                if let Some(fault) = self.watch.fault() {
+                    self.pace.has_found(fault);
+                }
+                Err(at)
+            }
         }
     }
 
@@ -117,9 +122,14 @@ impl<S> Strict<S> {
         let (Ok(end) | Err(end)) = whole;
         buffer.put_slice(&bytes[..end]);
         self.ahead.advance(end);
-        if whole.is_err() {
+        if whole.is_err() && !self.is_tls() {
             buffer.put_slice(&[0]);
         }
+    }
+
+    /// Whether the connection is none for the server side: to it, it ends before its first byte.
+    fn is_tls(&self) -> bool {
+        self.watch.fault() == Some(Fault::Tls)
     }
 }
 
@@ -190,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<S> {
                 buffer.set_filled(start + end);
             }
             Ok(_) => {}
+            Err(_) if this.is_tls() => buffer.set_filled(start),
             Err(wrong) => {
                 buffer.filled_mut()[start + wrong] = 0;
                 buffer.set_filled(start + wrong + 1);
@@ -236,6 +247,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_tls() {
+            // There is something left to say, and not for the server side.
+            return Poll::Ready(Ok(()));
+        }
         let shut = Pin::new(&mut this.inner).poll_shutdown(context);
         if shut.is_pending() {
             this.pace.stall();

@@ -161,7 +161,7 @@ fn trials(config: &Config) -> Vec<Option<Trial>> {
 async fn try_target(endpoint: &Endpoint, tools: &Tools) -> Result<String, Trouble> {
     let stream = dial(endpoint, &tools.resolver)
         .await
-        .map_err(|error| trouble::with_connection(&error))?;
+        .map_err(|error| trouble::with_connection(&error, &tools.resolver))?;
     let (socket, session) = stream.get_ref();
     let address = match socket.peer_addr() {
         Ok(address) => address.to_string(),
@@ -200,7 +200,8 @@ async fn try_credential(
     let minted = match once.outcome {
         Ok(minted) => minted,
         Err(error) => {
-            let mut trouble = trouble::with_token(&error, &credential.hosts(), guide);
+            let mut trouble =
+                trouble::with_token(&error, &credential.hosts(), guide, &tools.resolver);
             if once.offset.abs() > AGREES {
                 trouble.notes.push(apart(once.offset));
             }

@@ -1,6 +1,7 @@
 //! What is wrong beyond the configuration, in sentences that say who has to do what.
 
 use std::io;
+use std::net::SocketAddr;
 
 use rustls::{CertificateError, Error as TlsError};
 use tokio::runtime::Builder;
@@ -10,6 +11,7 @@ use crate::credential::call::CallError;
 use crate::credential::{MintError, chain};
 use crate::dial::DialError;
 use crate::dial::race::Tried;
+use crate::dial::resolver::Resolver;
 
 /// What is wrong, and the ways out.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,10 +53,15 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
 }
 
 /// Why there is no token.
-pub(super) fn with_token(error: &MintError, hosts: &[&str], guide: &Guide) -> Trouble {
+pub(super) fn with_token(
+    error: &MintError,
+    hosts: &[&str],
+    guide: &Guide,
+    resolver: &Resolver,
+) -> Trouble {
     match error {
         MintError::Call(CallError::Dial(error)) => {
-            let trouble = with_connection(error);
+            let trouble = with_connection(error, resolver);
             Trouble {
                 what: format!("no token: {}", trouble.what),
                 ..trouble
@@ -101,12 +108,21 @@ pub(super) fn refused(what: &str, status: u16, said: &str, guide: &Guide) -> Tro
 }
 
 /// Why there is no connection.
-pub(super) fn with_connection(error: &DialError) -> Trouble {
+pub(super) fn with_connection(error: &DialError, resolver: &Resolver) -> Trouble {
     match error {
         DialError::Name { host, source } => Trouble::new(
             format!("the name `{host}` cannot be looked up: {source}"),
-            format!("is it spelt right, and does `getent hosts {host}` find it on this machine?"),
+            with_name(host, resolver.servers()),
         ),
+        // The time is up before there was an address.
+        DialError::ConnectTimeout { host, after, tried }
+            if tried.iter().next().is_none() && !resolver.servers().is_empty() =>
+        {
+            Trouble::new(
+                format!("the name `{host}` was not looked up within {after:?}"),
+                with_name(host, resolver.servers()),
+            )
+        }
         DialError::Connect { tried, .. } | DialError::Exhausted { tried, .. } => {
             with_addresses(error, tried)
         }
@@ -138,6 +154,21 @@ pub(super) fn with_connection(error: &DialError) -> Trouble {
         ),
         DialError::Roots(error) => Trouble::plain(error.to_string()),
     }
+}
+
+/// How to see for oneself what a name leads to.
+fn with_name(host: &str, servers: &[SocketAddr]) -> String {
+    if servers.is_empty() {
+        return format!(
+            "is it spelt right, and does `getent hosts {host}` find it on this machine?"
+        );
+    }
+    let ask = |it: &SocketAddr| format!("`dig @{} -p {} {host}`", it.ip(), it.port());
+    let asked: Vec<String> = servers.iter().map(ask).collect();
+    format!(
+        "`dns.servers` are asked, and not the system: do they answer, and know the name? {}",
+        asked.join(", ")
+    )
 }
 
 /// What is wrong with all addresses of a name, or with the only one.

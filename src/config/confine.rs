@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::problem::Span;
 use super::{Context, credentials, listeners, read::Reader, targets};
 use crate::admin;
-use crate::confine::{Config, Landlock, Needs};
+use crate::confine::{Config, Landlock, Need, Needs, beside};
 use crate::credential::Source;
 use crate::credential::call::Line;
 use crate::credential::exchange::TokenEndpoint;
@@ -26,20 +27,31 @@ pub(super) fn read(
     let mut config = root
         .table("confine", |it| table(it, context))
         .unwrap_or_default();
+    let needs = &mut config.needs;
     let trail = context.store.trail();
     config.runs_programs = trail.runs_programs();
     for file in trail.files().keys() {
-        config.needs.read_beside(file);
+        needs.read_beside(file);
     }
+    note_written(root, context, needs);
     if let Some(presets) = root.text("presets") {
-        config.needs.read.insert(context.folder.join(presets.value));
+        let folder = context.folder.join(presets.value);
+        needs.note(Need::Read(folder.clone()), &presets.at);
+        needs.read.insert(folder);
     }
     let mut ports = Vec::new();
-    for address in listeners.iter().map(|it| &it.config.address) {
-        match address {
-            Address::Ip(address) => ports.push(address.port()),
+    for listener in listeners {
+        match &listener.config.address {
+            Address::Ip(address) => {
+                let port = Some(address.port()).filter(|port| *port != 0);
+                needs.note(Need::Bind(port), &listener.at);
+                ports.push(address.port());
+            }
             Address::Unix(path) => {
-                config.needs.write.extend(path.parent().map(folder));
+                let folder = path.parent().map(folder);
+                let need = folder.clone().map(Need::Write);
+                need.into_iter().for_each(|it| needs.note(it, &listener.at));
+                needs.write.extend(folder);
             }
             // It is there already.
             Address::Inherited(_) => {}
@@ -48,33 +60,82 @@ pub(super) fn read(
     match admin.map(|it| &it.address) {
         Some(admin::Address::Tcp(address)) => ports.push(address.port()),
         Some(admin::Address::Unix(path)) => {
-            config.needs.write.extend(path.parent().map(folder));
+            needs.write.extend(path.parent().map(folder));
         }
         None => {}
     }
     if admin.is_some() {
         // Where memory and descriptors are counted.
-        config.needs.read.insert("/proc/self".into());
+        needs.read.insert("/proc/self".into());
     }
     let servers = dns.servers.iter().map(SocketAddr::port);
-    config.needs.connect.extend(servers);
-    config.needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
-    let sources = credentials.iter().filter_map(|it| it.config.as_ref());
-    for source in sources {
-        connect_for(&source.source, &mut config.needs);
-        if let Source::Exchange(exchange) = &source.source {
-            let kept = exchange.kept.as_ref();
-            config
-                .needs
-                .keep
-                .extend(kept.map(|it| it.folder().to_owned()));
+    needs.connect.extend(servers);
+    needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
+    for read in credentials {
+        let Some(source) = read.config.as_ref().map(|it| &it.source) else {
+            continue;
+        };
+        let mut own = Needs::default();
+        connect_for(source, &mut own);
+        needs.connect_at(own.connect, &read.at);
+        if let Source::Exchange(exchange) = source
+            && let Some(kept) = &exchange.kept
+        {
+            needs.note(Need::Keep(kept.folder().to_owned()), &read.at);
+            needs.keep.insert(kept.folder().to_owned());
         }
     }
-    let targets = targets.iter().filter_map(|it| it.target.as_ref());
-    for endpoint in targets.flat_map(|it| &it.endpoints) {
-        config.needs.connect.insert(port(endpoint));
+    let places = root.entries("targets");
+    for read in targets {
+        let place = places.iter().find(|(name, ..)| name.value == read.name);
+        let (Some(target), Some((name, ..))) = (&read.target, place) else {
+            continue;
+        };
+        needs.connect_at(target.endpoints.iter().map(|it| port(it)), &name.at);
+    }
+    if config.runs_programs && config.landlock == Landlock::Required {
+        let at = config.needs.places.get(&Need::Program);
+        let place = at.map_or_else(String::new, |at| format!(" (at {at})"));
+        let message = format!(
+            "`landlock` is required, and a secret comes from a `command`{place}, which may need anything"
+        );
+        let help = "leave it at \"auto\", or have the secret in a `file`";
+        let written = root.written().get("confine");
+        root.problems()
+            .fault(written.map_or(root.at(), |it| &it.name_at), message, help);
     }
     config
+}
+
+impl Needs {
+    /// Adds ports that something at this place connects to.
+    fn connect_at(&mut self, ports: impl IntoIterator<Item = u16>, at: &Span) {
+        for port in ports {
+            self.note(Need::Connect(port), at);
+            self.connect.insert(port);
+        }
+    }
+}
+
+/// Notes where the text of the configuration names files, programs and its own confinement.
+fn note_written(root: &Reader<'_>, context: &Context<'_>, needs: &mut Needs) {
+    let files = context.store.trail().files();
+    root.written().for_each_entry(&mut |entry| {
+        match entry.name.as_str() {
+            "confine" => needs.note(Need::Settings, &entry.name_at),
+            "command" => needs.note(Need::Program, &entry.name_at),
+            _ => {}
+        }
+        let paths = entry.node.literals().into_iter();
+        for path in paths
+            .map(|it| context.folder.join(it))
+            .filter(|it| files.contains_key(it))
+        {
+            for folder in beside(&path) {
+                needs.note(Need::Read(folder), &entry.name_at);
+            }
+        }
+    });
 }
 
 fn folder(path: &Path) -> PathBuf {

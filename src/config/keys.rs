@@ -253,7 +253,7 @@ pub static LISTENER: Section = Section {
         default("half-close", Kind::Word(&["abort", "serve"]), r#""abort""#, "what a caller means that closes its side before it has its answer: it is gone, or it waits, as `nc -N` does"),
         optional("connections", Kind::Integer(1, 1_000_000), "callers at once at this listener; whoever comes beyond that gets 503"),
         optional("allow", Kind::Texts, "addresses and ranges that callers may have, such as `10.0.0.0/8`; any other connection is closed; everybody if left out"),
-        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host, path unchanged"),
+        default("forward", Kind::Boolean, "false", "whether requests for a whole URL, which tools send to an `http_proxy`, go to the target whose URL has that host and port, path unchanged; without a port, to the one at 443, or to the only one"),
         optional("require-header", Kind::Any, "a header that every request must have and that does not leave: its name for any value, or `{ NAME = … }` with the value or, better, a reference to it"),
         optional("tls", Kind::Table(&LISTENER_TLS), "TLS towards callers; without it they speak plain HTTP"),
         optional("proxy-protocol", Kind::Texts, "addresses and ranges of load balancers, or `unix`: each connection must begin with a PROXY header (version 1 or 2), and is the caller's whom it names; from anybody else it is closed"),

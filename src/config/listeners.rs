@@ -59,6 +59,9 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
         .collect();
     let address = reader.parsed("address", |text| Address::parse(text, context.folder));
     let has_address = address.is_some();
+    if let Some(given) = &address {
+        note_missing_folder(given, reader);
+    }
     // A listener with a fault is one all the same: routes name it.
     let address = address.map_or(Address::Ip(([0, 0, 0, 0], 0).into()), |given| given.value);
     let manners = Manners {
@@ -96,6 +99,23 @@ fn read_one(name: &Given<String>, reader: &Reader<'_>, context: &Context<'_>) ->
         has_tls: reader.has("tls"),
         shown: shown(reader),
         has_hosts: reader.has("hosts"),
+    }
+}
+
+/// The folder of a socket must be there: one that is made by mistake is made for everybody.
+fn note_missing_folder(given: &Given<Address>, reader: &Reader<'_>) {
+    let Address::Unix(path) = &given.value else {
+        return;
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => return,
+    };
+    if !folder.is_dir() {
+        let message = format!("there is no folder {} for the socket", folder.display());
+        let help =
+            "make one that this process's user may write; under systemd, RuntimeDirectory= does";
+        reader.problems().fault(&given.at, message, help);
     }
 }
 

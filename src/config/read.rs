@@ -125,6 +125,12 @@ impl<'a> Reader<'a> {
         &self.at
     }
 
+    /// The table as it is written.
+    #[must_use]
+    pub fn written(&self) -> &'a Table {
+        self.table
+    }
+
     /// Where the problems go.
     #[must_use]
     pub fn problems(&self) -> &'a Problems {

@@ -218,6 +218,7 @@ fn rule(reader: &Reader<'_>, around: &Around<'_>) -> Option<Rule> {
         return None;
     }
     Some(Rule {
+        port: None,
         listener: match listener {
             Some(found) => Some(found?),
             None => None,

@@ -83,7 +83,7 @@ pub fn read(
         credentials,
         variants: &variants,
         listeners,
-        pseudonym: Pseudonym::draw(),
+        pseudonym: Pseudonym::of_process(),
         context: kinds.context,
     };
     let targets: Vec<Read> = root

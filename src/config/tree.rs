@@ -37,6 +37,15 @@ impl Node {
         }
     }
 
+    /// Calls `visit` with the table that this is, or those of the list that it is.
+    fn for_each_table(&self, visit: &mut dyn FnMut(&Table)) {
+        match &self.value {
+            Value::Table(table) => visit(table),
+            Value::List(items) => items.iter().for_each(|item| item.for_each_table(visit)),
+            _ => {}
+        }
+    }
+
     /// The text that this is, or those of the list that it is, less any with variables in them.
     #[must_use]
     pub fn literals(&self) -> Vec<String> {
@@ -217,6 +226,16 @@ pub struct Entry {
 }
 
 impl Table {
+    /// Calls `visit` with every entry here and in the tables below.
+    pub fn for_each_entry(&self, visit: &mut impl FnMut(&Entry)) {
+        for entry in &self.entries {
+            visit(entry);
+            entry
+                .node
+                .for_each_table(&mut |table| table.for_each_entry(visit));
+        }
+    }
+
     /// The entry of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Entry> {

@@ -133,31 +133,16 @@ impl Held {
         if !self.files {
             return format!("not confined: {}", self.missing().unwrap_or_default());
         }
-        let read: Vec<String> = needs
-            .read
-            .iter()
-            .map(|it| it.display().to_string())
-            .collect();
         let mut said = format!(
             "confined by Landlock (version {}): runs no program, reads below {} and the system's folders",
             self.version,
-            read.join(", ")
+            folders(&needs.read)
         );
         if !needs.write.is_empty() {
-            let write: Vec<String> = needs
-                .write
-                .iter()
-                .map(|it| it.display().to_string())
-                .collect();
-            said.push_str(&format!(", makes sockets in {}", write.join(", ")));
+            said.push_str(&format!(", makes sockets in {}", folders(&needs.write)));
         }
         if !needs.keep.is_empty() {
-            let keep: Vec<String> = needs
-                .keep
-                .iter()
-                .map(|it| it.display().to_string())
-                .collect();
-            said.push_str(&format!(", keeps files in {}", keep.join(", ")));
+            said.push_str(&format!(", keeps files in {}", folders(&needs.keep)));
         }
         if self.ports {
             said.push_str(&format!(", connects to {}", listed(&needs.connect)));
@@ -170,6 +155,14 @@ impl Held {
             None => said,
         }
     }
+}
+
+/// Each folder once, however many names it goes by.
+fn folders(paths: &BTreeSet<PathBuf>) -> String {
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let real: BTreeSet<PathBuf> = paths.iter().map(real).collect();
+    let shown: Vec<String> = real.iter().map(|it| it.display().to_string()).collect();
+    shown.join(", ")
 }
 
 fn listed(ports: &BTreeSet<u16>) -> String {

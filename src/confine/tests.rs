@@ -157,6 +157,7 @@ fn another_configuration_may_need_less_and_not_more() {
             keep: [path("kept/file")].into(),
             connect: [443, 8443].into(),
             bind: Some([8080].into()),
+            ..Needs::default()
         },
         ..Config::default()
     };
@@ -180,7 +181,10 @@ fn another_configuration_may_need_less_and_not_more() {
     );
     let refused = |change: &dyn Fn(&mut Config), what: &str| {
         let said = asked(change).expect_err(what);
-        assert!(said.contains(what) && said.contains("restart it"), "{said}");
+        assert!(
+            said.contains(what) && said.contains("restart needed"),
+            "{said}"
+        );
     };
     refused(&|it| it.landlock = Landlock::Off, "settings in [confine]");
     refused(&|it| it.dumpable = true, "settings in [confine]");
@@ -206,6 +210,18 @@ fn another_configuration_may_need_less_and_not_more() {
         "port 8081 is listened on",
     );
     refused(&|it| it.needs.bind = None, "a port that the system picks");
+
+    let all = asked(&|it| {
+        it.needs.connect = [444, 445].into();
+        it.needs.bind = Some([8081].into());
+        it.needs.note(Need::Connect(445), &"proxy.toml:7:1");
+    });
+    let all = all.expect_err("three things");
+    assert_eq!(all.lines().count(), 3, "{all}");
+    assert!(
+        all.contains("\nproxy.toml:7:1: port 445 is connected to"),
+        "{all}"
+    );
 }
 
 #[test]

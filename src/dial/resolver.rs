@@ -54,6 +54,7 @@ pub struct Config {
 /// Gives the addresses of names.
 #[derive(Clone, Debug)]
 pub struct Resolver {
+    servers: Arc<[SocketAddr]>,
     known: Arc<ArcSwap<Known>>,
     queries: mpsc::UnboundedSender<Query>,
 }
@@ -77,12 +78,14 @@ pub struct Lookups {
 pub fn channel(config: Config) -> (Resolver, Lookups) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let known: Arc<ArcSwap<Known>> = Arc::default();
+    let servers: Arc<[SocketAddr]> = config.servers.into();
     let resolver = Resolver {
+        servers: Arc::clone(&servers),
         known: Arc::clone(&known),
         queries: sender,
     };
     let lookups = Lookups {
-        servers: config.servers.into(),
+        servers,
         known,
         queries: receiver,
     };
@@ -90,6 +93,12 @@ pub fn channel(config: Config) -> (Resolver, Lookups) {
 }
 
 impl Resolver {
+    /// The DNS servers that are asked; the system's resolver is if there are none.
+    #[must_use]
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
     /// The addresses of a name, in the order of preference.
     ///
     /// # Errors

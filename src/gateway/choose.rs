@@ -7,9 +7,6 @@ use crate::plan::{Plan, Route};
 use crate::respond::Refused;
 use crate::router::{Miss, Table};
 
-/// The port of a URL that says none.
-const HTTP: &str = "80";
-
 /// The route that a request takes from where it came in.
 pub(super) fn route<'a>(
     plan: &'a Plan,
@@ -44,28 +41,19 @@ fn take<'a>(
     Ok(route)
 }
 
-/// The route to the target that has the host of a URL. It leads nowhere else: no connection is ever
+/// The route to the target that has the host and the port of a URL. It leads nowhere else: no connection is ever
 /// opened to a host that a caller names.
 fn forward<'a>(
     plan: &'a Plan,
     request: &Normalized<RequestBody>,
     listener: usize,
 ) -> Result<&'a Route, Miss> {
-    let host = request.host().unwrap_or_default();
-    let nobody = || Miss::NoTarget(host.to_owned());
-    let found = take(&plan.forwards, request, listener);
-    let route = found.map_err(|miss| match miss {
-        Miss::NoRoute => nobody(),
+    take(&plan.forwards, request, listener).map_err(|miss| match miss {
+        Miss::NoRoute => {
+            let (host, port) = (request.host().unwrap_or_default(), request.port());
+            let colon = if port.is_empty() { "" } else { ":" };
+            Miss::NoTarget(format!("{host}{colon}{port}"))
+        }
         other => other,
-    })?;
-    let port = request.port();
-    let has_port = plan.targets[route.target].endpoints.iter().any(|it| {
-        it.host.eq_ignore_ascii_case(host) && port.parse().is_ok_and(|port: u16| port == it.port)
-    });
-    if port.is_empty() || port == HTTP || has_port {
-        Ok(route)
-    } else {
-        // Another service of that host.
-        Err(nobody())
-    }
+    })
 }

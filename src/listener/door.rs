@@ -3,19 +3,21 @@
 //! A connection is refused before a byte of it is read, and by closing it: who is not on the list
 //! reaches no parser, holds no place, and learns nothing. The log has the reason and the key.
 
-use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::address::Peer;
 use super::proxy_protocol::{self, Malformed};
 use super::stream::{Socket, Stream};
 use super::{Config, Id, tls};
+
+/// What every TLS connection begins with: a record of a handshake (RFC 8446 section 5.1).
+pub const HANDSHAKE: u8 = 22;
 
 /// For a PROXY header and a TLS handshake together.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -74,6 +76,16 @@ pub enum Turned {
         /// What is wrong with it.
         why: Malformed,
     },
+    /// It speaks HTTP where TLS is asked for.
+    #[error("this port takes https, and {peer} spoke plain http to listener `{listener}`")]
+    Plain {
+        /// Who it was.
+        peer: Peer,
+        /// The listener's name.
+        listener: String,
+        /// To tell it so. Nothing has been read of it.
+        socket: Socket,
+    },
     /// The TLS handshake failed.
     #[error("no TLS with {peer} at listener `{listener}`: {}", said(.why))]
     Handshake {
@@ -97,17 +109,60 @@ pub enum Turned {
     Gone(#[from] io::Error),
 }
 
-/// What the TLS library said, in the words of whoever has to act on it.
-fn said(why: &io::Error) -> String {
-    match why.get_ref().and_then(|it| it.downcast_ref()) {
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "it does not speak TLS; was http:// written for https://?".into()
+impl Turned {
+    /// The code of the refusal, and whose it is; `None` if there is nobody to refuse.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Peer, &'static str)> {
+        match self {
+            Self::Address { peer, .. } | Self::User { peer, .. } | Self::Sender { peer, .. } => {
+                Some((*peer, "caller-refused"))
+            }
+            Self::Header { peer, .. } | Self::Plain { peer, .. } => Some((*peer, "bad-request")),
+            Self::Handshake { peer, .. } => Some((*peer, "caller-tls")),
+            Self::Slow { peer, .. } => Some((*peer, "request-timeout")),
+            Self::Gone(_) => None,
         }
-        Some(rustls::Error::AlertReceived(alert)) => {
-            format!("it broke the handshake off: {alert:?}")
-        }
-        _ => why.to_string(),
     }
+}
+
+/// What the TLS library said, for whoever has to act on it, and then in its own words.
+fn said(why: &io::Error) -> String {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
+    let Some(error) = why.get_ref().and_then(|it| it.downcast_ref::<Error>()) else {
+        return match why.kind() {
+            io::ErrorKind::UnexpectedEof => "it hung up in the middle of the handshake".into(),
+            _ => why.to_string(),
+        };
+    };
+    let means = match error {
+        Error::InvalidMessage(_) => "it does not speak TLS",
+        Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            // An authority of that name with another key.
+            | Alert::DecryptError,
+        ) => {
+            "it does not trust the certificate that it was shown: it has to know the authority, and `tls.certificates` has to have those in between"
+        }
+        Error::AlertReceived(_) => "it broke the handshake off",
+        Error::NoCertificatesPresented => {
+            "it showed no certificate, and `tls.client-certificate` asks for one"
+        }
+        Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "no authority in `tls.client-ca` vouches for the certificate that it showed"
+        }
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "the certificate that it showed has expired"
+        }
+        Error::InvalidCertificate(_) => "the certificate that it showed is not good",
+        Error::PeerIncompatible(_) => {
+            "it and this listener have no version or cipher of TLS in common (1.2 and 1.3 are spoken here)"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{means} ({error})")
 }
 
 /// Lets a connection in: judges who it is, reads the PROXY header, shakes hands.
@@ -171,6 +226,16 @@ async fn read_in(
         return Ok((Stream::Plain(socket), entrance));
     };
     let peer = entrance.peer;
+    let first = socket.peek().await?;
+    // All that begins a request in HTTP, of any version.
+    if first.is_ascii_uppercase() {
+        let listener = config.name.clone();
+        return Err(Turned::Plain {
+            peer,
+            listener,
+            socket,
+        });
+    }
     let accepted = TlsAcceptor::from(terminator.current()).accept(socket).await;
     let stream = accepted.map_err(|why| Turned::Handshake {
         peer,
@@ -227,34 +292,5 @@ impl Config {
             peer,
             listener: self.name.clone(),
         })
-    }
-}
-
-/// Says why connections are closed, once in a while: whoever is not let in must not fill the log.
-#[derive(Debug, Default)]
-pub struct Complaints {
-    said: Cell<Option<Instant>>,
-    unsaid: Cell<u64>,
-}
-
-/// From one line to the next.
-const PAUSE: Duration = Duration::from_secs(1);
-
-impl Complaints {
-    /// Notes one.
-    pub fn note(&self, turned: &Turned) {
-        if let Turned::Gone(_) = turned {
-            tracing::debug!("{turned}");
-            return;
-        }
-        if self.said.get().is_some_and(|said| said.elapsed() < PAUSE) {
-            self.unsaid.set(self.unsaid.get() + 1);
-            return;
-        }
-        self.said.set(Some(Instant::now()));
-        match self.unsaid.take() {
-            0 => tracing::info!("a connection was closed: {turned}"),
-            more => tracing::info!("a connection was closed, like {more} before it: {turned}"),
-        }
     }
 }

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -45,6 +46,20 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Ok(Some(stream.local_addr()?.ip())),
             Self::Unix(_) => Ok(None),
+        }
+    }
+
+    /// The first byte that is to be read, without reading it.
+    pub(super) async fn peek(&self) -> io::Result<u8> {
+        let mut first = [0];
+        let look = || Ok(rustix::net::recv(self, &mut first, RecvFlags::PEEK)?.1);
+        let length = match self {
+            Self::Tcp(stream) => stream.async_io(Interest::READABLE, look).await?,
+            Self::Unix(stream) => stream.async_io(Interest::READABLE, look).await?,
+        };
+        match length {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
         }
     }
 

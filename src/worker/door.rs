@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use crate::caller::Callers;
 use crate::listener;
 use crate::listener::bind::{Acceptor, Listening};
-use crate::listener::door::Complaints;
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
 use crate::unwind;
 
@@ -49,7 +48,6 @@ impl Door {
             socket,
             listener: id,
             callers: Rc::clone(&callers),
-            complaints: Rc::default(),
             busy,
         };
         // A listener whose socket nobody looks at would take connections and answer none.
@@ -74,7 +72,7 @@ impl Door {
     /// to their own limits else.
     pub(super) fn admit(&mut self, next: Rc<Callers>, drains: bool) {
         self.former.retain(Callers::are_there);
-        if !drains && self.callers.borrow().config() == next.config() {
+        if !drains && self.callers.borrow().is_like(&next) {
             return;
         }
         self.former.push(self.callers.replace(next));
@@ -113,7 +111,6 @@ struct Waiting {
     listener: listener::Id,
     /// Those who come in.
     callers: Rc<RefCell<Rc<Callers>>>,
-    complaints: Rc<Complaints>,
     busy: Busy,
 }
 
@@ -153,8 +150,7 @@ impl Waiting {
                         spawn_local(callers.turn_away(socket));
                         continue;
                     };
-                    let complaints = Rc::clone(&self.complaints);
-                    spawn_local(callers.receive(self.listener, socket, complaints, seat));
+                    spawn_local(callers.receive(self.listener, socket, seat));
                 }
                 Err(error) => {
                     self.callers.borrow().counts().accept_errors.up();

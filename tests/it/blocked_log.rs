@@ -111,7 +111,8 @@ fn a_pipe_that_was_closed_ends_nothing() {
 #[test]
 fn a_full_disk_ends_nothing() {
     let upstream = Upstream::saying("");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // Of a loopback that no other test uses: nobody takes the port in between.
+    let free = TcpListener::bind("127.0.10.1:0").expect("a port");
     let address = free.local_addr().expect("an address");
     drop(free);
     let folder = logging(&upstream, &address.to_string(), "");

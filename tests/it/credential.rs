@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use crate::support::caller::PATIENCE;
 use crate::support::{Folder, Proxy, Upstream, acme, get, proxy_to};
 
 /// The tokens that the upstream saw, in order.
@@ -182,10 +183,7 @@ fn next_token(proxy: &Proxy, upstream: &Upstream, known: &str) -> String {
         if token != known {
             return token;
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the token is never renewed"
-        );
+        assert!(start.elapsed() < PATIENCE, "the token is never renewed");
     }
 }
 

@@ -10,9 +10,15 @@ use countersign::config;
 use countersign::secret::store::Store;
 use tokio::time::Instant;
 
+use crate::support::caller::PATIENCE;
 use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get};
 
 const REQUEST: &str = "GET /acme HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// The same configuration, with a drain that cuts nothing off.
+fn patient(text: &str) -> String {
+    text.replace("drain = \"5s\"", "drain = \"1m\"")
+}
 
 #[test]
 fn none_of_200_downloads_is_cut_off_by_sigterm() {
@@ -34,10 +40,8 @@ fn none_of_200_downloads_is_cut_off_by_sigterm() {
         }
     });
     let folder = Folder::new();
-    folder.write(
-        "proxy.toml",
-        acme(&folder, upstream.address, &upstream.ca_pem, ""),
-    );
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    folder.write("proxy.toml", patient(&text));
     let process = Process::start(folder.path(), &[]);
     let address = process.address();
     let mut callers: Vec<Caller> = (0..200).map(|_| Caller::connect(address)).collect();
@@ -46,7 +50,7 @@ fn none_of_200_downloads_is_cut_off_by_sigterm() {
     }
     let start = Instant::now();
     while upstream.requests().len() < callers.len() {
-        assert!(start.elapsed() < Duration::from_secs(20), "they never came");
+        assert!(start.elapsed() < PATIENCE, "they never came");
         thread::park_timeout(Duration::from_millis(5));
     }
     process.signal("TERM");
@@ -67,7 +71,7 @@ fn what_was_asked_before_the_end_is_answered_though_nobody_has_read_it_yet() {
         let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
         let address = "address = \"127.0.0.1:0\"\n";
         let spoken = format!("{address}protocols = [{protocols}]\n");
-        let text = format!("workers = 1\n{}", text.replace(address, &spoken));
+        let text = format!("workers = 1\n{}", patient(&text).replace(address, &spoken));
         folder.write("proxy.toml", text);
         for _ in 0..5 {
             let process = Process::start(folder.path(), &[]);
@@ -117,10 +121,12 @@ connect = "{}"
 tls.ca = "idp.pem"
 client-id = "a-client"
 client-secret = {{ file = "secret" }}
+timeouts.total = "1m"
 [targets.acme]
 url = "https://upstream.example"
 connect = "{}"
 tls.ca = "ca.pem"
+timeouts.credential = "1m"
 "#,
             endpoint.address, upstream.address
         ),
@@ -130,7 +136,7 @@ tls.ca = "ca.pem"
     caller.write(REQUEST);
     let start = Instant::now();
     while endpoint.requests().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(10), "nobody asked");
+        assert!(start.elapsed() < PATIENCE, "nobody asked");
         thread::park_timeout(Duration::from_millis(5));
     }
     process.signal("TERM");

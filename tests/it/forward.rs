@@ -307,3 +307,78 @@ fn two_routes_that_a_url_could_take_are_a_fault_with_a_way_out() {
         "two that do the same are one: {said}"
     );
 }
+
+/// Two targets on one host, at these ports.
+fn two_ports(folder: &Folder, ports: [u16; 2]) -> (Upstream, Upstream, String) {
+    let (first, second) = (Upstream::saying("first"), Upstream::saying("second"));
+    folder.write("both.pem", first.ca_pem.clone() + &second.ca_pem);
+    let mut text = "[listeners.local]\naddress = \"127.0.0.1:0\"\nforward = true\n".to_owned();
+    for (name, upstream, port) in [("first", &first, ports[0]), ("second", &second, ports[1])] {
+        text.push_str(&format!(
+            "[targets.{name}]\nurl = \"https://{NAME}:{port}\"\nconnect = \"{}\"\n\
+             credential = \"none\"\ntls.ca = [\"both.pem\"]\n",
+            upstream.address
+        ));
+    }
+    (first, second, text)
+}
+
+#[test]
+fn targets_on_one_host_are_told_apart_by_their_ports() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 443]);
+    let proxy = Proxy::start(&folder, &text);
+    for (port, said) in [
+        (":8443", "first"),
+        (":443", "second"),
+        ("", "second"),
+        (":80", "second"),
+    ] {
+        let host = format!("{NAME}{port}");
+        let answer = ask(&proxy, &format!("GET http://{host}/x"), &host);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, said),
+            "{port}"
+        );
+    }
+    let host = format!("{NAME}:9443");
+    let answer = ask(&proxy, &format!("GET http://{host}/x"), &host);
+    assert_eq!((answer.status, &*answer.code()), (404, "no-route"));
+}
+
+#[test]
+fn without_a_port_nothing_is_guessed_among_targets_of_which_none_has_443() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 9443]);
+    let store = countersign::secret::store::Store::Disk;
+    let loaded = countersign::config::parse("proxy.toml", &text, folder.path(), &store);
+    let warnings = loaded.expect("no fault").warnings.to_string();
+    assert!(
+        warnings.contains("leads nowhere if it says no port"),
+        "{warnings}"
+    );
+    let proxy = Proxy::start(&folder, &text);
+    let answer = ask(&proxy, &format!("GET http://{NAME}/x"), NAME);
+    assert_eq!((answer.status, &*answer.code()), (404, "no-route"));
+    let host = format!("{NAME}:9443");
+    assert_eq!(
+        ask(&proxy, &format!("GET http://{host}/x"), &host).text(),
+        "second"
+    );
+}
+
+#[test]
+fn two_targets_with_the_same_host_and_port_are_a_fault() {
+    let folder = Folder::new();
+    let (_first, _second, text) = two_ports(&folder, [8443, 8443]);
+    let store = countersign::secret::store::Store::Disk;
+    let loaded = countersign::config::parse("proxy.toml", &text, folder.path(), &store);
+    let said = loaded.expect_err("a fault").to_string();
+    assert_eq!(
+        said.matches("http://upstream.example:8443 could take")
+            .count(),
+        1,
+        "{said}"
+    );
+}

@@ -312,7 +312,7 @@ fn a_silent_connection_is_left_by_the_requests_that_follow() {
             }
         }
     });
-    let extra = "protocol = \"http2\"\ntimeouts.first-byte = \"300ms\"";
+    let extra = "protocol = \"http2\"\ntimeouts.first-byte = \"3s\"";
     let (proxy, _folder) = proxy_to(&upstream, extra);
     let mut caller = Caller::connect(proxy.address);
     assert_eq!(caller.write(GET).read().code(), "upstream-timeout");

@@ -10,16 +10,14 @@ use countersign::emulator::Authority;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, PublicKeyData};
 use rustls::pki_types::PrivateKeyDer;
 
+use crate::support::caller::PATIENCE;
 use crate::support::upstream::{NAME, Terms};
 use crate::support::{Folder, Proxy, Upstream, acme, client_certificate, get};
-
-/// Longer than a change takes to be noticed.
-const NOTICED: Duration = Duration::from_secs(15);
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < NOTICED, "it never came: {what}");
+        assert!(start.elapsed() < PATIENCE, "it never came: {what}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }

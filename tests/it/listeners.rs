@@ -3,6 +3,7 @@
 mod admission;
 mod inherited;
 mod proxy_protocol;
+mod strangers;
 mod tls;
 mod unix;
 

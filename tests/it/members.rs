@@ -51,7 +51,6 @@ address = "127.0.0.1:0"
 url = [{}]
 credential = "none"
 tls.ca = ["ca.pem"]
-timeouts.connect = "500ms"
 {extra}
 "#,
         urls.join(", ")
@@ -149,7 +148,10 @@ fn a_member_that_hangs_up_on_requests_is_left_alone() {
     // Every other request goes to the one that hangs up, until three have.
     let statuses: Vec<u16> = (0..6).map(|_| post().status).collect();
     assert_eq!(statuses, [502, 200, 502, 200, 502, 200]);
-    assert_eq!((post().status, post().status), (200, 200));
+    // It is left alone now: no longer is every other request its own, but one in a second at most.
+    let statuses: Vec<u16> = (0..6).map(|_| post().status).collect();
+    let failed = statuses.iter().filter(|it| **it == 502).count();
+    assert!(failed < 3, "{statuses:?}");
     is_ill.store(false, Ordering::SeqCst);
     until(&proxy, "one");
     assert_eq!(
@@ -157,7 +159,7 @@ fn a_member_that_hangs_up_on_requests_is_left_alone() {
             .iter()
             .filter(|it| it.starts_with("POST"))
             .count(),
-        3
+        3 + failed
     );
 }
 

@@ -10,6 +10,7 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
+use crate::support::caller::SOON;
 use crate::support::dns::Dns;
 use crate::support::upstream::NAME;
 use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get};
@@ -25,16 +26,18 @@ fn silent(address: SocketAddr) -> (impl Sized, Vec<TcpStream>) {
         let _context = runtime.enter();
         socket.listen(0).expect("it listens")
     };
-    let mut queued = Vec::new();
-    loop {
+    let (mut queued, mut late) = (Vec::new(), 0);
+    // Once may be this thread's own lateness.
+    while late < 3 {
         match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
             Ok(stream) => queued.push(stream),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::TimedOut);
-                return ((listener, runtime), queued);
+                late += 1;
             }
         }
     }
+    ((listener, runtime), queued)
 }
 
 fn configuration(dns: &Dns, port: u16, connect: &str) -> String {
@@ -64,14 +67,10 @@ fn addresses_that_are_dead_or_refuse_cost_a_moment_and_not_the_deadline() {
     let dns = Dns::saying(&["::1", "127.0.0.8", "127.0.0.9", "127.0.0.1"], 60);
     let folder = Folder::new();
     folder.write("ca.pem", &upstream.ca_pem);
-    let proxy = Proxy::start(&folder, &configuration(&dns, port, "15s"));
+    let proxy = Proxy::start(&folder, &configuration(&dns, port, "1m"));
     let start = Instant::now();
     assert_eq!(get(proxy.address, "/acme").text(), "hello");
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -97,16 +96,16 @@ fn all_addresses_together_have_one_deadline_and_are_not_told_to_the_caller() {
 fn a_proxy_without_a_descriptor_left_says_that_it_is_overloaded() {
     let upstream = Upstream::saying("hello");
     let folder = Folder::new();
-    // Nothing is to be read once there is no descriptor: no key.
-    let none = r#"credential = "none""#;
-    let text = acme(&folder, upstream.address, &upstream.ca_pem, none);
+    // Nothing is to be read once there is no descriptor, neither a key nor who vouches for the
+    // target; and there is no connection that could be used again.
+    let bare = "credential = \"none\"\npool.most-idle = 0";
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, bare);
     folder.write("proxy.toml", format!("workers = 1\n{text}"));
     let process = Process::start(folder.path(), &[]);
     let mut caller = Caller::connect(process.address());
     let request = "GET /acme HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // Refused, and it shows that the connection has been accepted.
-    caller.write("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(caller.read().code(), "no-route");
+    assert_eq!(caller.write(request).read().text(), "hello");
+    assert_eq!(upstream.connections(), 1);
     let pid = Pid::from_raw(process.id().try_into().expect("a process id"));
     let allow = |current| {
         let limit = getrlimit(Resource::Nofile);

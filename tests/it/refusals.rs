@@ -1,8 +1,7 @@
 //! What a caller sees when something is wrong: a status, a code, and never a half-made request.
 
-use std::time::Duration;
-
-use crate::support::{Caller, Folder, Proxy, Upstream, acme, get, proxy_to, send};
+use crate::support::caller::SOON;
+use crate::support::{Caller, Folder, Proxy, Upstream, Vacant, acme, get, proxy_to, send};
 
 fn request(line: &str, headers: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
@@ -116,10 +115,8 @@ fn an_upstream_that_cannot_be_reached_is_named_by_what_failed() {
             answer.header("proxy-status").expect("ours").to_owned(),
         )
     };
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
-    let (status, code, error) = ask(&format!("connect = \"{address}\""));
+    let nobody = Vacant::new();
+    let (status, code, error) = ask(&format!("connect = \"{}\"", nobody.address));
     assert_eq!((status, code.as_str()), (502, "upstream-refused"));
     assert!(error.contains("error=connection_refused"), "{error}");
 
@@ -131,17 +128,17 @@ fn an_upstream_that_cannot_be_reached_is_named_by_what_failed() {
 
 #[test]
 fn an_upstream_that_misbehaves_is_named_by_what_it_did() {
-    let ask = |upstream: &Upstream| {
-        let extra = "[targets.acme.timeouts]\nfirst-byte = \"300ms\"\nidle = \"300ms\"";
+    let ask = |upstream: &Upstream, extra: &str| {
         let (proxy, _folder) = proxy_to(upstream, extra);
         let answer = get(proxy.address, "/acme");
         (answer.status, answer.code())
     };
     let silent = Upstream::with(|it| while it.read_request().is_some() {});
-    assert_eq!(ask(&silent), (504, "upstream-timeout".into()));
+    let brief = "timeouts.first-byte = \"300ms\"";
+    assert_eq!(ask(&silent, brief), (504, "upstream-timeout".into()));
 
     let closing = Upstream::with(|it| drop(it.read_request()));
-    assert_eq!(ask(&closing), (502, "upstream-reset".into()));
+    assert_eq!(ask(&closing, ""), (502, "upstream-reset".into()));
 
     for nonsense in [
         "SSH-2.0-OpenSSH\r\n\r\n",
@@ -150,7 +147,7 @@ fn an_upstream_that_misbehaves_is_named_by_what_it_did() {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     ] {
         assert_eq!(
-            ask(&Upstream::answering(nonsense)),
+            ask(&Upstream::answering(nonsense), ""),
             (502, "upstream-broken".into()),
             "{nonsense}"
         );
@@ -205,6 +202,25 @@ fn a_request_that_comes_back_is_a_loop() {
 }
 
 #[test]
+fn a_request_from_before_a_reload_is_a_loop_when_it_comes_back_after_it() {
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    folder.write("proxy.toml", &text);
+    let proxy = Proxy::following(&folder);
+    get(proxy.address, "/acme");
+    let request = upstream.request();
+    let mut lines = request.split("\r\n");
+    let via = lines.find_map(|it| it.strip_prefix("via: "));
+    let via = via.expect("a Via");
+    folder.write("proxy.toml", text.replace("user = 123", "user = 456"));
+    proxy.reload().expect("it can be used");
+    let back = format!("GET /acme HTTP/1.1\r\nHost: localhost\r\nVia: {via}\r\n\r\n");
+    let answer = send(proxy.address, back);
+    assert_eq!((answer.status, answer.code().as_str()), (508, "loop"));
+}
+
+#[test]
 fn a_caller_that_goes_away_ends_the_work_upstream() {
     let (told, ended) = std::sync::mpsc::channel();
     let told = std::sync::Mutex::new(told);
@@ -224,5 +240,5 @@ fn a_caller_that_goes_away_ends_the_work_upstream() {
         std::thread::yield_now();
     }
     drop(caller);
-    assert_eq!(ended.recv_timeout(Duration::from_secs(1)), Ok(true));
+    assert_eq!(ended.recv_timeout(SOON), Ok(true));
 }

@@ -84,9 +84,9 @@ fn write(folder: &Folder, text: &str) {
     std::fs::rename(at("proxy.toml.new"), at("proxy.toml")).expect("renamed");
 }
 
-/// An address that nobody listens at, as far as one can tell.
+/// An address that nobody listens at, of a loopback that no other test uses.
 fn free_address() -> SocketAddr {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let socket = TcpListener::bind("127.0.9.1:0").expect("a free port");
     socket.local_addr().expect("its address")
 }
 

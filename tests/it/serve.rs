@@ -5,13 +5,16 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::caller::{PATIENCE, SOON};
 use crate::support::{Caller, Folder, Process, Upstream, acme, get};
 
 fn serve(upstream: &Upstream) -> (Process, Folder) {
     let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    // What does not end by itself lasts longer than any of these tests.
     folder.write(
         "proxy.toml",
-        acme(&folder, upstream.address, &upstream.ca_pem, ""),
+        text.replace("drain = \"5s\"", "drain = \"2m\""),
     );
     (Process::start(folder.path(), &[]), folder)
 }
@@ -56,7 +59,7 @@ fn sigterm_lets_what_is_under_way_finish_and_ends_with_0() {
     // Nobody is let in any more, as soon as the workers have heard of it.
     let start = tokio::time::Instant::now();
     while std::net::TcpStream::connect(address).is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it still listens");
+        assert!(start.elapsed() < PATIENCE, "it still listens");
     }
     drop(go);
     for caller in &mut callers {
@@ -125,7 +128,7 @@ fn idle_callers_do_not_hold_up_the_end() {
     process.signal("TERM");
     let (status, _) = process.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < SOON);
 }
 
 #[test]

@@ -14,9 +14,11 @@ pub mod process;
 pub mod proxy;
 pub mod tls;
 pub mod upstream;
+pub mod vacant;
 
 pub use caller::{Answer, Caller, get, send};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Proxy, acme, proxy_to};
 pub use upstream::{Upstream, client_certificate};
+pub use vacant::Vacant;

@@ -364,7 +364,7 @@ fn http_date(unix: u64) -> String {
 }
 
 /// Whether a token is signed by the private half of this key on P-521.
-fn is_signed_by(token: &str, public_pem: &str) -> bool {
+pub fn is_signed_by(token: &str, public_pem: &str) -> bool {
     use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
     use base64::Engine as _;
     let Some((signed, signature)) = token.rsplit_once('.') else {

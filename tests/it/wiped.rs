@@ -11,6 +11,7 @@ use countersign::jws::{KeyKind, generate};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::support::caller::PATIENCE;
 use crate::support::{Folder, Process, Upstream};
 
 /// Every way in which a secret is used: keys that sign, texts that are sent in a header, in a form
@@ -127,28 +128,56 @@ fn pieces_of_key(name: &str, pem: &str) -> Vec<(String, Vec<u8>)> {
 fn count(process: &Process, pieces: &[(String, Vec<u8>)]) -> Vec<(String, usize)> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", process.id())).expect("its maps");
     let memory = File::open(format!("/proc/{}/mem", process.id())).expect("its memory");
+    let pages = File::open(format!("/proc/{}/pagemap", process.id())).expect("its pages");
     let mut found: Vec<(String, usize)> = pieces.iter().map(|it| (it.0.clone(), 0)).collect();
     for map in maps.lines().filter(|it| it.contains(" rw")) {
         let (range, _) = map.split_once(' ').expect("a range");
         let (start, end) = range.split_once('-').expect("two ends");
         let number = |text| u64::from_str_radix(text, 16).expect("a number");
-        let (start, end) = (number(start), number(end));
-        let mut bytes = vec![0; usize::try_from(end - start).expect("it fits")];
-        // A thread that has ended takes its stack with it.
-        if memory.read_exact_at(&mut bytes, start).is_err() {
-            continue;
-        }
-        for ((_, piece), (_, times)) in pieces.iter().zip(&mut found) {
-            *times += memchr::memmem::find_iter(&bytes, piece).count();
+        for (start, end) in in_use(&pages, number(start), number(end)) {
+            let mut bytes = vec![0; usize::try_from(end - start).expect("it fits")];
+            // A thread that has ended takes its stack with it.
+            if memory.read_exact_at(&mut bytes, start).is_err() {
+                continue;
+            }
+            for ((_, piece), (_, times)) in pieces.iter().zip(&mut found) {
+                *times += memchr::memmem::find_iter(&bytes, piece).count();
+            }
         }
     }
     found
 }
 
+/// The parts of a range of memory that have ever been written to (proc_pid_pagemap(5)). The allocator
+/// sets a gibibyte aside, and uses a few mebibytes of it.
+fn in_use(pages: &File, start: u64, end: u64) -> Vec<(u64, u64)> {
+    const ENTRY: usize = size_of::<u64>();
+    let size = rustix::param::page_size();
+    let fits = |number: u64| usize::try_from(number).expect("it fits");
+    let mut entries = vec![0; fits(end - start) / size * ENTRY];
+    let at = start / size as u64 * ENTRY as u64;
+    if pages.read_exact_at(&mut entries, at).is_err() {
+        return Vec::new();
+    }
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    for (entry, page) in entries.chunks_exact(ENTRY).zip((start..).step_by(size)) {
+        let entry = u64::from_ne_bytes(entry.try_into().expect("eight bytes"));
+        // Whether it is present, or swapped out.
+        if entry >> 62 == 0 {
+            continue;
+        }
+        match parts.last_mut() {
+            Some((_, end)) if *end == page => *end += size as u64,
+            _ => parts.push((page, page + size as u64)),
+        }
+    }
+    parts
+}
+
 fn until<T: std::fmt::Debug>(what: &str, mut is_so: impl FnMut() -> Result<(), T>) {
     let start = Instant::now();
     while let Err(found) = is_so() {
-        let is_late = start.elapsed() > Duration::from_secs(30);
+        let is_late = start.elapsed() > PATIENCE;
         assert!(!is_late, "{what}, but {found:?}");
         thread::park_timeout(Duration::from_millis(50));
     }

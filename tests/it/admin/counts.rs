@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{PAGES, page, proxy_to, sample, wait_for_sample};
-use crate::support::{Caller, Folder, Proxy, Upstream, acme, get, send};
+use crate::support::{Caller, Folder, Proxy, Upstream, Vacant, acme, get, send};
 
 #[test]
 fn requests_are_counted_by_target_and_class_and_refusals_by_code() {
@@ -86,7 +86,7 @@ fn requests_that_nobody_could_read_are_counted_as_refusals() {
     let folder = Folder::new();
     let upstream = Upstream::saying("");
     let text = acme(&folder, upstream.address, &upstream.ca_pem, "") + PAGES;
-    let proxy = Proxy::start(&folder, &format!("timeouts.head = \"100ms\"\n{text}"));
+    let proxy = Proxy::start(&folder, &format!("timeouts.head = \"3s\"\n{text}"));
     let large = format!("GET /acme HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(70_000));
     for (request, status, code) in [
         (
@@ -147,11 +147,9 @@ fn a_target_that_cannot_be_reached_and_a_token_that_is_refused_are_counted() {
         1.0,
     );
     wait_for_sample(&proxy, r#"countersign_replays_total{target="acme"}"#, 0.0);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
+    let nobody = Vacant::new();
     let folder = Folder::new();
-    let text = acme(&folder, address, &refusing.ca_pem, "") + PAGES;
+    let text = acme(&folder, nobody.address, &refusing.ca_pem, "") + PAGES;
     let proxy = Proxy::start(&folder, &text);
     assert_eq!(get(proxy.address, "/acme").code(), "upstream-refused");
     for series in [

@@ -1,5 +1,7 @@
 //! When the process is ready, and why it is not.
 
+use std::sync::{Mutex, mpsc};
+
 use super::{PAGES, page, proxy_to, robot, status, token, wait_for};
 use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get};
 
@@ -26,15 +28,18 @@ fn it_is_ready_once_a_token_is_there() {
 
 #[test]
 fn it_is_not_ready_before_the_first_attempt_is_over() {
-    let endpoint = Upstream::with(|conversation| {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let endpoint = Upstream::with(move |conversation| {
         conversation.read_request();
-        conversation.read_request();
+        let _ = wait.lock().expect("one at a time").recv();
     });
-    let (proxy, _folder) = proxy_with(&endpoint, "timeouts.total = \"1s\"", "");
+    let (proxy, _folder) = proxy_with(&endpoint, "timeouts.total = \"1m\"", "");
     let early = page(&proxy, "/readyz");
     assert_eq!(early.status, 503, "{}", early.text());
     let reason = early.json()["missing"]["robot"].to_string();
     assert!(reason.contains("first attempt is under way"), "{reason}");
+    drop(go);
     wait_for("readiness", || {
         Some(page(&proxy, "/readyz")).filter(|it| it.status == 200)
     });

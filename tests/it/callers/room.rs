@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{GET, configuration, proxy, wait_until};
+use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Process, Upstream, get};
 
 #[test]
@@ -22,7 +23,7 @@ fn whoever_comes_when_there_is_no_room_is_told_at_once() {
         let refused = get(proxy.address, "/acme");
         assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
         assert_eq!(refused.header("retry-after"), Some("1"));
-        assert!(start.elapsed() < Duration::from_millis(500));
+        assert!(start.elapsed() < SOON);
         drop(inside.pop());
         wait_until("there is room again", || {
             get(proxy.address, "/acme").status == 200
@@ -55,6 +56,7 @@ fn without_descriptors_it_neither_ends_nor_spins_and_comes_back() {
     let address = process.address();
     let mut first = Caller::connect(address);
     assert_eq!(first.write(GET).read().text(), "it");
+    let beginning = Instant::now();
     let crowd: Vec<TcpStream> = (0..60).filter_map(|_| connect(address)).collect();
     process.wait_for("cannot accept a connection");
     let before = cpu_time(process.id());
@@ -63,12 +65,14 @@ fn without_descriptors_it_neither_ends_nor_spins_and_comes_back() {
     assert!(spent < Duration::from_millis(200), "{spent:?} in 2 s");
     // Who is inside is served all the while, over a connection that is there already.
     assert_eq!(first.write(GET).read().text(), "it");
-    let complaints = process.said().matches("cannot accept").count();
-    assert_eq!(complaints, 1, "{}", process.said());
+    // It says so every ten seconds.
+    let most = 1 + beginning.elapsed().as_secs() / 10;
+    let complaints = process.said().matches("cannot accept").count() as u64;
+    assert!(complaints <= most, "{}", process.said());
     drop(crowd);
     let start = Instant::now();
     assert_eq!(get(address, "/acme").status, 200);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < SOON);
 }
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {
@@ -97,10 +101,9 @@ fn a_caller_that_only_waits_takes_little_memory() {
     const CALLERS: usize = 1000;
     let upstream = Upstream::saying("it");
     let folder = Folder::new();
-    folder.write(
-        "proxy.toml",
-        configuration(&folder, &upstream, "workers = 1", ""),
-    );
+    // None of them goes away by itself.
+    let top = "workers = 1\ntimeouts.keep-alive = \"1h\"";
+    folder.write("proxy.toml", configuration(&folder, &upstream, top, ""));
     let process = Process::start(folder.path(), &[]);
     let address = process.address();
     let resident = || {
@@ -125,7 +128,7 @@ fn a_caller_that_only_waits_takes_little_memory() {
     thread::park_timeout(Duration::from_millis(2500));
     let before = resident();
     waiting.extend(meet(CALLERS));
-    thread::park_timeout(Duration::from_millis(2500));
-    let each = resident().saturating_sub(before) / CALLERS;
-    assert!(each <= 20 * 1024, "{each} bytes for one more");
+    wait_until("one more takes 20 KiB at most", || {
+        resident().saturating_sub(before) / CALLERS <= 20 * 1024
+    });
 }

@@ -196,3 +196,38 @@ fn arguments_that_mean_nothing_leave_with_64() {
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
     }
 }
+
+#[test]
+fn a_socket_without_its_folder_is_a_fault() {
+    let config = GOOD.replace("127.0.0.1:8080", "unix:nowhere/http.sock");
+    let (code, _, err) = check(&folder(&config), &["check"]);
+    assert_eq!(code, Some(78));
+    assert!(err.contains("proxy.toml:3:11: "), "{err}");
+    assert!(err.contains("nowhere for the socket"), "{err}");
+    let here = GOOD.replace("127.0.0.1:8080", "unix:secrets/http.sock");
+    assert_eq!(check(&folder(&here), &["check"]).0, Some(0));
+}
+
+#[test]
+fn landlock_cannot_be_required_beside_a_program() {
+    let command = GOOD.replace(
+        "{ file = \"secrets/key.pem\" }",
+        "{ command = [\"cat\", \"secrets/key.pem\"] }",
+    );
+    assert_eq!(check(&folder(&command), &["check"]).0, Some(0));
+    let config = format!("{command}\n[confine]\nlandlock = \"required\"\n");
+    let (code, _, err) = check(&folder(&config), &["check"]);
+    assert_eq!(code, Some(78));
+    let line = config
+        .lines()
+        .position(|it| it.contains("[confine]"))
+        .expect("there")
+        + 1;
+    let at = config
+        .lines()
+        .position(|it| it.contains("command"))
+        .expect("there")
+        + 1;
+    assert!(err.contains(&format!("proxy.toml:{line}:")), "{err}");
+    assert!(err.contains(&format!("(at proxy.toml:{at}:")), "{err}");
+}

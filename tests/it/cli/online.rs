@@ -1,14 +1,14 @@
 //! `countersign check --online`.
 
-use std::net::TcpListener;
 use std::process::Output;
 
 use countersign::emulator::vdr::{Enrolment, Settings, Vdr};
 use countersign::emulator::{self, Authority, Clock, Options, Running};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::{run, text};
-use crate::support::{Folder, Upstream};
+use crate::support::caller::PATIENCE;
+use crate::support::{Folder, Upstream, Vacant};
 
 const NAME: &str = "upstream.example";
 
@@ -16,7 +16,7 @@ fn online(folder: &Folder, config: &str) -> (Option<i32>, String) {
     folder.write("proxy.toml", config);
     let start = Instant::now();
     let Output { status, stdout, .. } = run(folder.path(), &["check", "--online"]);
-    assert!(start.elapsed() < Duration::from_secs(15));
+    assert!(start.elapsed() < PATIENCE);
     (status.code(), text(&stdout))
 }
 
@@ -56,9 +56,8 @@ fn a_configuration_that_cannot_be_used_is_not_tried() {
 #[test]
 fn what_keeps_a_target_from_being_reached_is_told_with_the_way_out() {
     let upstream = Upstream::saying("");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
+    let nobody = Vacant::new();
+    let address = nobody.address;
     let folder = Folder::new();
     folder.write("ca.pem", &upstream.ca_pem);
     let other = Authority::new().expect("an authority").pem();
@@ -99,6 +98,25 @@ fn what_keeps_a_target_from_being_reached_is_told_with_the_way_out() {
         for said in said {
             assert!(out.contains(&said), "{said} is missing in\n{out}");
         }
+    }
+}
+
+#[test]
+fn servers_that_do_not_know_a_name_are_named_in_place_of_the_machines_own_resolver() {
+    // It takes datagrams and answers none.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = silent.local_addr().expect("an address");
+    let folder = Folder::new();
+    let config =
+        target("name.example", "127.0.0.1:1", "").replace("connect = \"127.0.0.1:1\"\n", "");
+    for servers in [1, 4] {
+        let servers = vec![format!("\"{server}\""); servers].join(", ");
+        let config = format!("dns.servers = [{servers}]\n{config}");
+        let (code, out) = online(&folder, &config);
+        assert_eq!(code, Some(1), "{out}");
+        let dig = format!("`dig @127.0.0.1 -p {} name.example`", server.port());
+        assert!(out.contains(&dig) && out.contains("dns.servers"), "{out}");
+        assert!(!out.contains("getent"), "{out}");
     }
 }
 

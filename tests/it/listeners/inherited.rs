@@ -143,10 +143,11 @@ fn no_connection_is_refused_while_one_process_follows_another() {
     second.wait_for("listening on http://");
     wait_for_more();
     is_over.store(true, Ordering::SeqCst);
-    // Each of the four may have been accepted at the very end, and not yet read.
+    // Each of the four may have been accepted at the very end, and not yet read: by each worker.
     let closed: usize = callers
         .into_iter()
         .map(|it| it.join().expect("a caller"))
         .sum();
-    assert!(closed <= 4, "{closed} connections were closed unread");
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(closed <= 4 * workers, "{closed} were closed unread");
 }

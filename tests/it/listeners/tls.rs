@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::time::Instant;
 
 use super::{REQUEST, configuration, start};
-use crate::support::caller::PATIENCE;
+use crate::support::caller::{PATIENCE, SOON};
 use crate::support::folder::pem;
 use crate::support::{Caller, Folder, Process, Upstream};
 
@@ -46,7 +46,7 @@ fn shown(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Vec<u8>
     chain[0].to_vec()
 }
 
-const ONE: &str = r#"
+pub const ONE: &str = r#"
 address = "127.0.0.1:0"
 tls.certificates = [{ certificate = "one.example.pem", key = { file = "one.example-key.pem" } }]
 "#;
@@ -134,15 +134,21 @@ fn whoever_is_slow_to_shake_hands_is_closed_and_holds_up_nobody() {
     let authority = Authority::new().expect("an authority");
     folder.write_identity("one.example", &authority);
     let (proxy, _upstream, _folder) = start(folder, ONE, "");
+    let client = client(&authority, None);
     let begin = Instant::now();
     let mut slow: Vec<Caller> = (0..8).map(|_| Caller::connect(proxy.address)).collect();
-    let client = client(&authority, None);
     assert_eq!(ask(proxy.address, &client, "/acme").ok(), Some(200));
-    assert!(begin.elapsed() < Duration::from_secs(4), "it had to wait");
+    let last = slow.last().expect("eight").stream();
+    last.set_nonblocking(true).expect("a mode");
+    let nothing = last
+        .peek(&mut [0])
+        .expect_err("it is still let shake hands");
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    last.set_nonblocking(false).expect("a mode");
     for caller in &mut slow {
         assert!(caller.is_closed());
     }
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < SOON);
 }
 
 const ROUTES: &str = r#"

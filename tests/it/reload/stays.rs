@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{LOCAL, credential, credential_at, endpoint, free_address, target, wait_until, write};
-use crate::support::{Caller, Folder, Process, Proxy, Upstream, get};
+use super::{LOCAL, credential, credential_at, endpoint, target, wait_until, write};
+use crate::support::{Caller, Folder, Process, Proxy, Upstream, Vacant, get};
 
 #[test]
 fn a_credential_that_has_not_changed_keeps_its_token() {
@@ -109,7 +109,8 @@ fn one_whose_endpoint_is_down_makes_no_configuration_wrong() {
     let text = format!("{LOCAL}{api}{}", target(&folder, "api", &upstream, ""));
     write(&folder, &text);
     let proxy = Proxy::following(&folder);
-    let down = credential_at(&folder, "down", free_address(), "");
+    let nobody = Vacant::new();
+    let down = credential_at(&folder, "down", nobody.address, "");
     write(
         &folder,
         &format!("{text}{down}{}", target(&folder, "down", &upstream, "")),

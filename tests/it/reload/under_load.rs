@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::traffic::Traffic;
 use super::{LOCAL, credential, endpoint, target, wait_until, write};
+use crate::support::caller::SOON;
 use crate::support::{Folder, Process, Proxy, Upstream, acme};
+use crate::tokens::is_signed_by;
 
 /// A configuration that differs from the others by its number, in what a reload may change.
 fn text(folder: &Folder, endpoint: &Upstream, upstream: &Upstream, number: usize) -> String {
@@ -68,8 +70,9 @@ fn no_request_fails_while_keys_change() {
 
 /// Replaces the key again and again, and waits until the last one is in use.
 fn rotate_keys(folder: &Folder, upstream: &Upstream, traffic: &Traffic, count: usize) {
+    let mut last = String::new();
     for _ in 0..count {
-        folder.write_key("key.pem.new");
+        last = folder.write_key("key.pem.new");
         // Half a key, as somebody sees it who looks at the wrong moment.
         let at = |name: &str| folder.path().join(name);
         let pem = fs::read(at("key.pem.new")).expect("just written");
@@ -78,10 +81,12 @@ fn rotate_keys(folder: &Folder, upstream: &Upstream, traffic: &Traffic, count: u
         let answered = traffic.answered();
         wait_until("requests go on", || traffic.answered() > answered + 4);
     }
-    let token = || upstream.requests().last().map(|it| bearer(it).to_owned());
-    let (before, start) = (token(), Instant::now());
-    wait_until("the last key is in use", || token() != before);
-    assert!(start.elapsed() < Duration::from_secs(6));
+    let start = Instant::now();
+    wait_until("the last key is in use", || {
+        is_signed_by(bearer(&upstream.requests().pop().expect("traffic")), &last)
+    });
+    // Before the token is due.
+    assert!(start.elapsed() < SOON);
 }
 
 fn bearer(request: &str) -> &str {

@@ -231,7 +231,7 @@ fn no_hostile_answer_is_taken_for_a_token_and_each_is_asked_again() {
     let endpoint =
         Endpoint::with(move |number, _| says.next().unwrap_or_else(|| token(number, 300)));
     let api = Upstream::saying("");
-    let it = Setting::new(&endpoint, &api, "timeouts.total = \"1s\"");
+    let it = Setting::new(&endpoint, &api, "timeouts.total = \"3s\"");
     let mut now = START;
     for (number, name) in names.iter().enumerate() {
         let failure = it.failure();
