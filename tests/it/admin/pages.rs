@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use super::{PAGES, page, post, proxy_to, status, wait_for};
+use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Process, Proxy, Upstream, acme, get, send};
 
 #[test]
@@ -77,7 +78,7 @@ fn a_connection_on_which_nothing_is_asked_is_closed_soon() {
     assert!(silent.is_closed() && slow.is_closed() && served.is_closed());
     let waited = start.elapsed();
     assert!(
-        waited > Duration::from_secs(4) && waited < Duration::from_secs(9),
+        waited > Duration::from_secs(4) && waited < SOON,
         "{waited:?}"
     );
 }
