@@ -35,6 +35,7 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::shutdown::Drain;
+use crate::unwind;
 
 mod answer;
 mod exposition;
@@ -103,9 +104,17 @@ const RENEWAL: Duration = Duration::from_secs(10);
 pub async fn serve(bound: Bound, admin: Rc<Admin>) -> io::Result<Infallible> {
     let listener = Listener::new(bound)?;
     let visits = Visits::default();
+    unwind::again("the admin pages", || receive(&listener, &visits, &admin)).await
+}
+
+async fn receive(
+    listener: &Listener,
+    visits: &Visits,
+    admin: &Rc<Admin>,
+) -> io::Result<Infallible> {
     loop {
         let (stream, local) = listener.accept().await;
-        let admin = Rc::clone(&admin);
+        let admin = Rc::clone(admin);
         visits.begin(stream, move |request| {
             let admin = Rc::clone(&admin);
             async move { admin.answer(&request, local).await }

@@ -19,40 +19,61 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// What callers say about where a request came from, or where it really goes. A caller can say
+/// What callers say about where a request came from and whose it is, or where it really goes. A caller can say
 /// anything, so none of it is passed on: a target that trusts one of these would trust whoever can
 /// reach this proxy, and one that takes its host or its path from them would pass by the refused
 /// paths. `Proxy` becomes `HTTP_PROXY` in a CGI program, which then sends its own requests there.
-const CLAIMS: [&str; 29] = [
+const CLAIMS: [&str; 14] = [
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
     "client-cert",
     "client-cert-chain",
     "client-ip",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
     "forwarded-for",
     "proxy",
     "proxy-host",
+    "remote-user",
+    "ssl-client-cert",
     "true-client-ip",
-    "x-backend-host",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-envoy-original-host",
-    "x-envoy-original-path",
-    "x-forwarded",
-    "x-host",
-    "x-http-destinationurl",
-    "x-http-host-override",
-    "x-original-host",
-    "x-original-path",
-    "x-original-uri",
-    "x-original-url",
-    "x-originating-ip",
-    "x-proxy-url",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-remote-addr",
+];
+
+/// Those of them that begin with `x-`, without that.
+const X_CLAIMS: [&str; 32] = [
+    "appengine-user-ip",
+    "arr-clientcert",
+    "azure-clientip",
+    "azure-socketip",
+    "backend-host",
+    "client-cert",
+    "client-ip",
+    "cluster-client-ip",
+    "custom-ip-authorization",
+    "envoy-external-address",
+    "envoy-original-host",
+    "envoy-original-path",
+    "forwarded",
+    "host",
+    "http-destinationurl",
+    "http-host-override",
+    "original-host",
+    "original-path",
+    "original-uri",
+    "original-url",
+    "originating-ip",
+    "override-url",
+    "proxy-url",
+    "proxyuser-ip",
+    "real-ip",
+    "remote-addr",
+    "remote-ip",
+    "remote-user",
+    "rewrite-url",
+    "script-name",
+    "ssl-client-cert",
+    "waws-unencoded-url",
 ];
 
 /// Headers that have a server take a request for one with another method.
@@ -62,8 +83,8 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
-/// The start of the names of a whole family of such headers.
-const FORWARDED_PREFIX: &str = "x-forwarded-";
+/// The start of the names of a whole family of claims, behind `x-`.
+const FORWARDED_PREFIX: &str = "forwarded-";
 
 /// Whether a header ends here, in either direction.
 #[must_use]
@@ -74,8 +95,10 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether a header claims where a request came from or goes.
 #[must_use]
 pub fn is_forwarded(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with(FORWARDED_PREFIX) || CLAIMS.contains(&name)
+    match name.as_str().strip_prefix("x-") {
+        Some(rest) => rest.starts_with(FORWARDED_PREFIX) || X_CLAIMS.contains(&rest),
+        None => CLAIMS.contains(&name.as_str()),
+    }
 }
 
 /// Whether a header asks for another method than the one in the request line.
@@ -178,6 +201,9 @@ mod tests {
             "proxy",
             "x-forwarded-for",
             "x-forwarded-anything",
+            "x-override-url",
+            "x-arr-clientcert",
+            "remote-user",
         ] {
             assert!(is_forwarded(&HeaderName::from_static(name)), "{name}");
         }

@@ -93,7 +93,8 @@ impl Pattern {
 /// Whether `name` is a name below `suffix`.
 fn ends_with(name: &str, suffix: &str) -> bool {
     name.len().checked_sub(suffix.len() + 1).is_some_and(|dot| {
-        name.as_bytes()[dot] == b'.'
+        dot > 0
+            && name.as_bytes()[dot] == b'.'
             && name.as_bytes()[dot + 1..].eq_ignore_ascii_case(suffix.as_bytes())
     })
 }
@@ -146,6 +147,7 @@ mod tests {
         assert!(pattern.matches("a.b.example.com"));
         assert!(!pattern.matches("example.com"));
         assert!(!pattern.matches("badexample.com"));
+        assert!(!pattern.matches(".example.com"), "a label of nothing");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::listener::bind::Listening;
 use crate::metrics;
 use crate::plan::{Listener, Plan};
 use crate::shutdown::{Busy, Drain, guards};
-use crate::{caller, listener};
+use crate::{caller, listener, unwind};
 
 mod door;
 
@@ -93,7 +93,9 @@ async fn serve(mut turns: mpsc::UnboundedReceiver<Turn>, mut shared: Shared) {
         busy,
     };
     let mut drain = worker.turn(first);
-    let sweeping = spawn_local(sweep(gateway));
+    let sweeping = spawn_local(async move {
+        unwind::again("closing idle connections", || sweep(&gateway)).await;
+    });
     loop {
         tokio::select! {
             biased;
@@ -179,7 +181,7 @@ impl Worker {
     }
 }
 
-async fn sweep(gateway: Rc<Gateway>) {
+async fn sweep(gateway: &Gateway) {
     loop {
         tokio::time::sleep(SWEEP).await;
         gateway.sweep();

@@ -264,7 +264,7 @@ fn house(page: &mut Page, admin: &Admin) {
     page.one(
         "countersign_panics_total",
         "counter",
-        "Requests that a bug has ended.",
+        "Requests and tasks that a bug has ended.",
         &[],
         unwind::count(),
     );

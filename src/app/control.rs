@@ -31,7 +31,7 @@ use crate::plan::{Listener, Plan};
 use crate::shutdown::Drain;
 use crate::supervisor::{self, State};
 use crate::worker::Turn;
-use crate::{confine, telemetry};
+use crate::{confine, telemetry, unwind};
 
 /// How long a reload waits for the first tokens of new credentials. What has none by then is in
 /// force without: the state of the network makes no configuration wrong.
@@ -146,7 +146,11 @@ impl Control {
         let watched = Rc::new(RefCell::new(Watched::default()));
         if let Some(origin) = &origin {
             watched.borrow_mut().files = origin.trail.files();
-            spawn_local(watch(Rc::clone(&watched), reload.clone()));
+            let (watched, reload) = (Rc::clone(&watched), reload.clone());
+            spawn_local(async move {
+                let look = || watch(Rc::clone(&watched), reload.clone());
+                unwind::again("looking for changes of the configuration", look).await;
+            });
         }
         let mut said = None;
         loop {

@@ -149,13 +149,17 @@ impl Store {
     }
 
     /// Whether the file that a reference names is not what it was when `stamp` was taken, and its
-    /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What is no
-    /// file never changes while the process runs, except for commands, which always may have.
+    /// new stamp. Follows links, so that a link that is pointed elsewhere is a change. What systemd hands
+    /// over is a file, too, and a reload of the unit may bring another one. The environment never
+    /// changes while the process runs, and of a command nobody can tell.
     #[must_use]
     pub fn stamp(&self, reference: &Reference, folder: &Path) -> Option<Stamp> {
         match (self, reference) {
             (Self::Disk | Self::Noted(_), Reference::File { path, .. }) => {
                 Stamp::of(&folder.join(path))
+            }
+            (Self::Disk | Self::Noted(_), Reference::Credential(name)) => {
+                Stamp::of(&handed_over(name)?)
             }
             _ => None,
         }
@@ -258,7 +262,7 @@ impl Store {
     }
 
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unresolved> {
-        let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        let Some(path) = handed_over(name) else {
             return Err(unresolved(
                 "systemd has handed over no credentials ($CREDENTIALS_DIRECTORY is not set)",
                 format!("run as a unit with `LoadCredential={name}:/path/to/file`"),
@@ -272,10 +276,15 @@ impl Store {
             ));
         }
         // systemd sees to the modes in there.
-        let path = Path::new(&folder).join(name);
         self.note(&path, true);
         self.read(&path).map(|(bytes, _)| bytes)
     }
+}
+
+/// Where systemd puts a credential, if it hands over any.
+fn handed_over(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    Some(Path::new(&folder).join(name))
 }
 
 /// Opens a file to read it. A pipe that nobody writes to would be waited for until somebody does,

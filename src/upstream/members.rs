@@ -65,14 +65,42 @@ impl Members {
             return Ok((leased?, only));
         }
         self.try_those_due();
-        let mut tried = Vec::new();
+        let found = self.lease_besides(&mut Vec::new()).await?;
+        Ok(found.expect("there is a member"))
+    }
+
+    /// Another connection for a request that this one was lost with: to the same member, or else to
+    /// the next one that can be connected to.
+    pub(super) async fn lease_again<'a>(
+        &'a self,
+        lost: &Lease,
+        member: &'a Member,
+    ) -> Result<(Lease, &'a Member), UpstreamError> {
+        match lost.another().await {
+            Ok(lease) => Ok((lease, member)),
+            Err(UpstreamError::Dial(error)) if self.all.len() > 1 && !is_ours(&error) => {
+                member.pool.health.failed(&error);
+                let is_it = |it: &Rc<Member>| std::ptr::eq(&raw const **it, member);
+                let mut tried: Vec<usize> = self.all.iter().position(is_it).into_iter().collect();
+                let found = self.lease_besides(&mut tried).await?;
+                found.ok_or_else(|| error.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection to one of those that were not tried; `None` if there are none left to try.
+    async fn lease_besides(
+        &self,
+        tried: &mut Vec<usize>,
+    ) -> Result<Option<(Lease, &Member)>, UpstreamError> {
         let mut last = None;
-        while let Some(index) = self.choose(&tried) {
+        while let Some(index) = self.choose(tried) {
             let member = &self.all[index];
             match member.pool.lease().await {
                 Ok(lease) => {
                     member.pool.health.connected();
-                    return Ok((lease, member));
+                    return Ok(Some((lease, member)));
                 }
                 Err(UpstreamError::Dial(error)) if !is_ours(&error) => {
                     member.pool.health.failed(&error);
@@ -82,7 +110,7 @@ impl Members {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.expect("there is a member").into())
+        last.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// The member whose turn it is among those that are well, else the one that has been left alone

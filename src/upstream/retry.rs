@@ -59,12 +59,13 @@ pub(super) async fn send(
             request = unsent;
             continue;
         }
-        let outcome = match copy {
+        let (member, outcome) = match copy {
             Some(copy) if may_be_repeated(&failure.error, &failure.lease, &copy) => {
-                let lease = Box::pin(failure.lease.another()).await?;
-                Box::pin(send_anew(lease, copy, first_byte)).await
+                let again = members.lease_again(&failure.lease, member);
+                let (lease, member) = Box::pin(again).await?;
+                (member, Box::pin(send_anew(lease, copy, first_byte)).await)
             }
-            _ => Err(classify(failure.error, &failure.progress)),
+            _ => (member, Err(classify(failure.error, &failure.progress))),
         };
         member.note(&outcome);
         return outcome;

@@ -12,6 +12,7 @@ use crate::caller::Callers;
 use crate::listener;
 use crate::listener::bind::{Acceptor, Listening};
 use crate::shutdown::{self, AllIdle, Busy, Drain, Shutdown, guards};
+use crate::unwind;
 
 /// How long a worker waits when the system has no file descriptor left for a connection: long
 /// enough not to spin, short enough that the next one that is freed is soon used.
@@ -43,7 +44,16 @@ impl Door {
         let callers = Rc::new(RefCell::new(callers));
         let (stop, drain) = shutdown::channel();
         let (busy, all_idle) = guards();
-        let accepting = spawn_local(accept(socket, id, Rc::clone(&callers), drain, busy));
+        let waiting = Waiting {
+            socket,
+            listener: id,
+            callers: Rc::clone(&callers),
+            busy,
+        };
+        // A listener whose socket nobody looks at would take connections and answer none.
+        let accepting = spawn_local(async move {
+            unwind::again("accepting connections", || waiting.accept(drain.clone())).await;
+        });
         Ok(Self {
             id,
             callers,
@@ -74,7 +84,7 @@ impl Door {
     /// Accepts what waits, closes the socket, and returns when the last connection has ended.
     pub(super) async fn close(mut self) {
         self.stop.begin();
-        // Ends by itself. A panic in it has been told already.
+        // Ends by itself.
         let _ = self.accepting.await;
         // What those asked who came in last may lie in their sockets: they are served once to read it,
         // which takes asking the system what there is.
@@ -95,61 +105,66 @@ impl Door {
     }
 }
 
-async fn accept(
+/// What accepts connections.
+struct Waiting {
     socket: Acceptor,
     listener: listener::Id,
+    /// Those who come in.
     callers: Rc<RefCell<Rc<Callers>>>,
-    mut drain: Drain,
     busy: Busy,
-) {
-    let mut complained = None;
-    let mut has_asked = false;
-    loop {
-        let accepted = if socket.outlives() {
-            tokio::select! {
-                biased;
-                // At once: those that wait are served by the process that comes next.
-                () = drain.begun() => return,
-                accepted = socket.accept() => accepted,
-            }
-        } else {
-            tokio::select! {
-                biased;
-                accepted = socket.accept() => accepted,
-                // Only when nothing waits to be accepted: closing first would lose those
-                // connections. What waits is known once the system was asked again.
-                () = drain.begun() => {
-                    if has_asked {
-                        return;
+}
+
+impl Waiting {
+    async fn accept(&self, mut drain: Drain) {
+        let mut complained = None;
+        let mut has_asked = false;
+        loop {
+            let accepted = if self.socket.outlives() {
+                tokio::select! {
+                    biased;
+                    // At once: those that wait are served by the process that comes next.
+                    () = drain.begun() => return,
+                    accepted = self.socket.accept() => accepted,
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    accepted = self.socket.accept() => accepted,
+                    // Only when nothing waits to be accepted: closing first would lose those
+                    // connections. What waits is known once the system was asked again.
+                    () = drain.begun() => {
+                        if has_asked {
+                            return;
+                        }
+                        has_asked = true;
+                        yield_now().await;
+                        continue;
                     }
-                    has_asked = true;
-                    yield_now().await;
-                    continue;
                 }
-            }
-        };
-        match accepted {
-            // In a task of its own, so that whoever is slow to shake hands holds up nobody.
-            Ok(socket) => {
-                let callers = Rc::clone(&callers.borrow());
-                let Some(seat) = callers.seat(busy.clone()) else {
-                    spawn_local(callers.turn_away(socket));
-                    continue;
-                };
-                spawn_local(callers.receive(listener, socket, seat));
-            }
-            Err(error) => {
-                callers.borrow().counts().accept_errors.up();
-                if is_its_own(&error) {
-                    continue;
+            };
+            match accepted {
+                // In a task of its own, so that whoever is slow to shake hands holds up nobody.
+                Ok(socket) => {
+                    let callers = Rc::clone(&self.callers.borrow());
+                    let Some(seat) = callers.seat(self.busy.clone()) else {
+                        spawn_local(callers.turn_away(socket));
+                        continue;
+                    };
+                    spawn_local(callers.receive(self.listener, socket, seat));
                 }
-                if complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAINT) {
-                    tracing::error!(%error, "cannot accept a connection; tried again twice a second");
-                    complained = Some(Instant::now());
+                Err(error) => {
+                    self.callers.borrow().counts().accept_errors.up();
+                    if is_its_own(&error) {
+                        continue;
+                    }
+                    if complained.is_none_or(|at: Instant| at.elapsed() >= COMPLAINT) {
+                        tracing::error!(%error, "cannot accept a connection; tried again twice a second");
+                        complained = Some(Instant::now());
+                    }
+                    // The socket stays ready as long as somebody waits: without a pause this would
+                    // fail again at once, and for ever.
+                    tokio::time::sleep(NO_DESCRIPTOR).await;
                 }
-                // The socket stays ready as long as somebody waits: without a pause this would
-                // fail again at once, and for ever.
-                tokio::time::sleep(NO_DESCRIPTOR).await;
             }
         }
     }

@@ -164,6 +164,42 @@ fn a_member_that_hangs_up_on_requests_is_left_alone() {
 }
 
 #[test]
+fn a_request_whose_connection_was_stale_goes_to_the_next_member_if_its_own_is_gone() {
+    let one = Upstream::at(free(13), |conversation| {
+        // The first connection breaks at its second request, and no other comes about.
+        if conversation.number == 0 && conversation.read_request().is_some() {
+            conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");
+            conversation.read_request();
+        }
+    });
+    let two = member(free(14), "two");
+    let authorities = [one.ca_pem.as_str(), &two.ca_pem];
+    let (folder, text) = configuration(&[one.address, two.address], &authorities, "");
+    let proxy = Proxy::start(&folder, &text);
+    assert_eq!(texts(&proxy, 3), ["one", "two", "two"]);
+    assert_eq!((one.requests().len(), one.connections()), (2, 2));
+    assert_eq!(texts(&proxy, 2), ["two"; 2]);
+}
+
+#[test]
+fn a_reload_does_not_forget_that_a_member_is_down() {
+    let (one, two) = (Trusted::new(free(15)), member(free(16), "two"));
+    let authorities = [one.ca_pem.as_str(), &two.ca_pem];
+    let (folder, text) = configuration(&[one.address, two.address], &authorities, "");
+    folder.write("proxy.toml", text);
+    let process = Process::start(folder.path(), &[]);
+    let ask = || assert_eq!(get(process.address(), "/acme").text(), "two");
+    (0..3).for_each(|_| ask());
+    process.wait_for("left alone");
+    process.signal("HUP");
+    process.wait_for("was read again and is in force");
+    (0..3).for_each(|_| ask());
+    process.signal("TERM");
+    let (_, said) = process.wait();
+    assert_eq!(said.matches("left alone").count(), 1, "{said}");
+}
+
+#[test]
 fn the_log_tells_once_that_a_member_is_down_and_once_that_it_is_back() {
     let (one, two) = (Trusted::new(free(11)), member(free(12), "two"));
     let authorities = [one.ca_pem.as_str(), &two.ca_pem];

@@ -89,6 +89,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "supervisor",
             "telemetry",
             "tls",
+            "unwind",
             "worker",
         ],
     ),
@@ -96,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "worker",
         &[
             "caller", "clock", "dial", "gateway", "listener", "metrics", "plan", "shutdown",
+            "unwind",
         ],
     ),
     (

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::{Endpoint, Setting, is_signed_by, seen, wait_until};
-use crate::support::{Folder, Upstream, acme};
+use crate::support::{Folder, Process, Upstream, acme, get};
 
 /// A self-signed credential whose key stands where the test says.
 fn signing(folder: Folder, api: &Upstream, key: &str) -> Setting {
@@ -62,7 +62,11 @@ fn a_key_behind_a_link_that_is_pointed_elsewhere_is_read_again() {
 /// A credential whose token stands somewhere.
 fn standing(folder: Folder, api: &Upstream, token: &str) -> Setting {
     folder.write("ca.pem", &api.ca_pem);
-    let text = format!(
+    Setting::of(folder, &standing_text(api, token))
+}
+
+fn standing_text(api: &Upstream, token: &str) -> String {
+    format!(
         r#"
 [listeners.local]
 address = "127.0.0.1:0"
@@ -77,8 +81,7 @@ connect = "{}"
 tls.ca = "ca.pem"
 "#,
         api.address
-    );
-    Setting::of(folder, &text)
+    )
 }
 
 #[test]
@@ -91,6 +94,31 @@ fn a_token_in_a_file_is_read_again_when_the_file_changes() {
     it.folder.write("token", "the-second\n");
     wait_until("the new token", || {
         it.get();
+        seen(&api).pop().as_deref() == Some("the-second")
+    });
+}
+
+#[test]
+fn what_systemd_hands_over_is_read_again_when_it_changes() {
+    let api = Upstream::saying("");
+    let folder = Folder::new();
+    fs::create_dir_all(folder.path().join("handed-over")).expect("a folder");
+    folder.write("handed-over/token", "the-first\n");
+    folder.write("ca.pem", &api.ca_pem);
+    let text = standing_text(&api, "{ credential = \"token\" }");
+    folder.write("proxy.toml", text);
+    let handed_over = folder.path().join("handed-over");
+    let process = Process::start_with(
+        folder.path(),
+        &[],
+        &[("CREDENTIALS_DIRECTORY", &handed_over)],
+    );
+    assert_eq!(get(process.address(), "/api").status, 200);
+    assert_eq!(seen(&api), ["the-first"]);
+    folder.write("handed-over/new", "the-second\n");
+    fs::rename(handed_over.join("new"), handed_over.join("token")).expect("replaced");
+    wait_until("the new token", || {
+        get(process.address(), "/api");
         seen(&api).pop().as_deref() == Some("the-second")
     });
 }
