@@ -14,7 +14,7 @@ pub(super) fn run() -> ExitCode {
 pub(super) fn run() -> ExitCode {
     match stage::start() {
         // The vendors stay on stage until the proxy has ended.
-        Ok((running, _scenes)) => super::process::run_until_signal(running),
+        Ok((running, _scenes)) => super::process::run_until_signal(running, |_| ()),
         Err(error) => super::fail(error),
     }
 }

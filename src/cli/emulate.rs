@@ -66,12 +66,13 @@ mod stage {
         {
             return fail(message);
         }
-        let said = say(&introduction(&scene, out));
-        if said != ExitCode::SUCCESS {
-            return said;
-        }
-        match process::wait_for_signal() {
-            Ok(()) => ExitCode::SUCCESS,
+        let mut said = ExitCode::SUCCESS;
+        let introduce = || {
+            said = say(&introduction(&scene, out));
+            said == ExitCode::SUCCESS
+        };
+        match process::wait_for_signal(introduce) {
+            Ok(()) => said,
             Err(error) => fail(format!("cannot wait for signals: {error}")),
         }
     }

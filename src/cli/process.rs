@@ -34,13 +34,17 @@ pub(super) fn prepare() {
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C.
+/// Waits for SIGTERM or Ctrl-C. `ready` is called once either would be noticed, and says
+/// whether there is anything to wait for.
 #[cfg(feature = "emulator")]
-pub(super) fn wait_for_signal() -> std::io::Result<()> {
+pub(super) fn wait_for_signal(ready: impl FnOnce() -> bool) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        if !ready() {
+            return Ok(());
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -50,8 +54,9 @@ pub(super) fn wait_for_signal() -> std::io::Result<()> {
 }
 
 /// Waits for SIGTERM or Ctrl-C, then drains; a second one ends the process at once. SIGHUP has the
-/// configuration read again.
-pub(super) fn run_until_signal(running: Running) -> ExitCode {
+/// configuration read again. `ready` is called once signals are noticed: whoever is told that it runs
+/// may send one at once.
+pub(super) fn run_until_signal(running: Running, ready: impl FnOnce(&Running)) -> ExitCode {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return super::fail(format!("cannot wait for signals: {error}")),
@@ -65,6 +70,7 @@ pub(super) fn run_until_signal(running: Running) -> ExitCode {
         let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = signals else {
             return super::fail("cannot wait for signals");
         };
+        ready(&running);
         let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => {}

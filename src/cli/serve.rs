@@ -49,11 +49,10 @@ pub(super) fn run(path: &Path) -> ExitCode {
     process::prepare();
     let origin = config::origin(path.to_path_buf(), trail);
     match app::follow(config, origin, Clock::system()) {
-        Ok(running) => {
-            announce(&running);
+        Ok(running) => process::run_until_signal(running, |running| {
+            announce(running);
             supervisor::tell(State::Ready);
-            process::run_until_signal(running)
-        }
+        }),
         Err(error) => super::fail(error),
     }
 }
