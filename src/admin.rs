@@ -6,7 +6,7 @@
 //! | `GET /livez` | 200: the process is there |
 //! | `GET /readyz` | 200 once every credential has had its first attempt; 503 with the reasons before, and while the process ends |
 //! | `GET /metrics` | Prometheus' text format, version 0.0.4 |
-//! | `GET /status` | JSON: version, listeners, targets, and how each credential is doing |
+//! | `GET /status` | JSON: version, listeners, and how each target's members and each credential are doing |
 //! | `POST /reload` | reads the configuration again |
 //! | `POST /renew/NAME` | gets the credential's next token now, whatever the wait; 200 with how it went |
 //!

@@ -25,6 +25,7 @@ use crate::worker::{self, Turn};
 use crate::{body, caller, confine, normalize};
 
 mod control;
+mod expiry;
 mod listeners;
 pub mod reload;
 mod renewals;

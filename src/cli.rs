@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
 
+use crate::config::problem::did_you_mean;
 use crate::telemetry;
 
 mod check;
 mod demo;
 mod emulate;
+mod help;
 mod init;
 mod keygen;
 mod online;
@@ -27,35 +29,6 @@ const CONFIG: u8 = 78;
 
 /// The machine's own configuration.
 const MACHINES: &str = "/etc/countersign/proxy.toml";
-
-const HELP: &str = "\
-countersign: plain requests go in, requests with a fresh bearer token go out over TLS
-
-usage: countersign [COMMAND] [OPTIONS]
-
-commands:
-  serve                   run the proxy; the default
-  check                   say whether a configuration can be used, and what is wrong with it
-  check --online          and whether its targets can be reached and its credentials get tokens
-  token NAME              get a token from a credential and print it, for scripts
-  init [PRESET]           print a configuration for a preset, to paste and fill in; or list them
-  keygen PRESET           make the key pair that a preset's vendor asks for; or a KIND of key
-  keygen --public-of FILE print the public half of a key
-  demo                    run the proxy against emulated vendors, without any configuration
-  emulate VENDOR          run one emulated vendor, to put a proxy in front of
-
-options:
-  -c, --config FILE       the configuration (default: ./proxy.toml, else /etc/countersign/proxy.toml)
-      --print             check: print the configuration as it will be in force, without secrets
-      --header            token: print it as a header
-      --claims            token: print what is in it instead
-      --jwk               keygen --public-of: as a JSON Web Key
-      --out FOLDER        keygen: where the files go (default: here)
-                          emulate: leave a configuration for it there; without, no file is written
-      --address ADDRESS   emulate: where to listen (default: 127.0.0.1:0, a free port)
-  -h, --help              this text
-  -V, --version           the version
-";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -92,7 +65,7 @@ enum Command {
         file: PathBuf,
         jwk: bool,
     },
-    Help,
+    Help(String),
     Version,
 }
 
@@ -127,7 +100,7 @@ fn execute(command: Command) -> ExitCode {
         } => emulate::run(vendor.as_deref(), address.as_deref(), out.as_deref()),
         Command::Keygen { preset, out } => keygen::run(&preset, &out),
         Command::PublicOf { file, jwk } => keygen::public_of(&file, jwk),
-        Command::Help => say(HELP),
+        Command::Help(text) => say(&text),
         Command::Version => say(concat!("countersign ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
@@ -154,6 +127,7 @@ fn misused(message: impl std::fmt::Display, help: impl std::fmt::Display) -> Exi
 #[derive(Default)]
 struct Given {
     words: Vec<String>,
+    wants_help: bool,
     /// Which options were given, whatever their values.
     options: Vec<&'static str>,
     config: Option<PathBuf>,
@@ -181,7 +155,10 @@ fn parse(mut parser: Parser) -> Result<Command, String> {
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         let value = |parser: &mut Parser| parser.value().map_err(|error| error.to_string());
         let option = match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Short('h') | Arg::Long("help") => {
+                given.wants_help = true;
+                continue;
+            }
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
             Arg::Short('c') | Arg::Long("config") => {
                 given.config = Some(value(&mut parser)?.into());
@@ -208,11 +185,48 @@ fn parse(mut parser: Parser) -> Result<Command, String> {
                 given.words.push(word.to_string_lossy().into_owned());
                 continue;
             }
+            Arg::Long(other) => {
+                let dashed = help::OPTIONS.map(|it| format!("--{it}"));
+                let known = dashed.iter().map(String::as_str);
+                let name = format!("--{other}");
+                return Err(format!(
+                    "there is no option `{name}`: {}",
+                    did_you_mean(&name, known)
+                ));
+            }
             other => return Err(other.unexpected().to_string()),
         };
         given.options.push(option);
     }
+    if given.wants_help {
+        return help(&given);
+    }
     command(given)
+}
+
+/// The text about the command that was named, or about all.
+fn help(given: &Given) -> Result<Command, String> {
+    let text = match given.words.first() {
+        None => help::ALL.to_owned(),
+        Some(word) => {
+            let text = help::of(word).ok_or_else(|| no_command(word))?;
+            let choices = if word == "keygen" {
+                keygen::choices() + "\n"
+            } else {
+                String::new()
+            };
+            format!("{text}{choices}")
+        }
+    };
+    Ok(Command::Help(text))
+}
+
+fn no_command(word: &str) -> String {
+    let known = help::COMMANDS.iter().map(|(name, _)| *name);
+    format!(
+        "there is no command `{word}`: {}",
+        did_you_mean(word, known)
+    )
 }
 
 fn command(given: Given) -> Result<Command, String> {
@@ -283,17 +297,12 @@ fn command(given: Given) -> Result<Command, String> {
                 out,
             })
         }
-        [command, .., last] if COMMANDS.contains(command) => {
+        [command, .., last] if help::of(command).is_some() => {
             Err(format!("`{last}` is too much for this command"))
         }
-        [other, ..] => Err(format!("there is no command `{other}`")),
+        [other, ..] => Err(no_command(other)),
     }
 }
-
-/// Every command's word.
-const COMMANDS: [&str; 7] = [
-    "serve", "check", "token", "init", "demo", "emulate", "keygen",
-];
 
 /// The file in this folder, unless only the machine's is there.
 fn default_config() -> PathBuf {

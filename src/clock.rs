@@ -36,6 +36,15 @@ impl Moment {
         }
     }
 
+    /// The moment that lies `span` before this one, on both clocks.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self {
+            wall: self.wall.saturating_sub(span),
+            boot: self.boot.saturating_sub(span),
+        }
+    }
+
     /// Whether either clock has come to this moment by `now`.
     #[must_use]
     pub fn reached(self, now: Self) -> bool {

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::clock::{Clock, Moment};
 use crate::jws;
 use crate::outgoing::{Authorized, Outgoing, Repeatable};
-use crate::tls::Verification;
+use crate::tls::{self, Verification};
 
 pub mod answer;
 pub mod call;
@@ -602,7 +602,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         // A transparent error is its own cause's text.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&tls::words(cause));
         }
         source = cause.source();
     }

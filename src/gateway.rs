@@ -115,8 +115,7 @@ impl Snapshot {
             let endpoints = target.endpoints.iter();
             let pools = endpoints.map(|it| pool(it, &place.counts));
             let kept_back = target.respond.kept_back().into();
-            let former = before.map_or(&[][..], |it| &it.upstreams);
-            Upstream::new(pools.collect(), target.spread, kept_back, former)
+            Upstream::new(pools.collect(), target.spread, kept_back)
         };
         let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
         let views = plan

@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+mod ailments;
+
+pub use ailments::{Ailment, Ailments};
+
 /// A number that one thread writes and others may read.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -120,6 +124,8 @@ pub struct Target {
     pub replayed: Count,
     /// Answers that repeated our token in a header.
     pub echoes: Count,
+    /// What is wrong with its members.
+    pub ailments: Ailments,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -164,6 +170,7 @@ impl Target {
         for (sum, count) in pairs.into_iter().chain(outcomes).chain(steps) {
             sum.add(count.get());
         }
+        self.ailments.absorb(&other.ailments);
         for (code, count) in other.refusals() {
             *locked(&self.refusals).entry(code).or_default() += count;
         }

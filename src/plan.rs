@@ -1,6 +1,7 @@
 //! The immutable snapshot that serves requests. A request uses one plan from its first stage to its
 //! last.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,41 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The certificates that are shown: to callers by listeners, to the other side by targets and
+    /// credentials. Those of the latter are read if that has not been done yet.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let listeners = self.listeners.iter().flat_map(|it| {
+            let ends = it.config.tls.iter().flat_map(|tls| tls.ends());
+            ends.map(|end| (it.config.name.clone(), (end.file, end.at)))
+        });
+        let targets = self.targets.iter().filter_map(|it| {
+            let end = it.endpoints.first()?.verification.own_end()?;
+            Some((it.name.clone(), end))
+        });
+        let credentials = self.credentials.iter().filter_map(|it| {
+            let end = it.verification()?.own_end()?;
+            Some((it.name().to_owned(), end))
+        });
+        let kinds = listeners.map(|it| ("listener", it));
+        let kinds = kinds.chain(targets.map(|it| ("target", it)));
+        let kinds = kinds.chain(credentials.map(|it| ("credential", it)));
+        let mut all = Vec::new();
+        for (kind, (name, (file, end))) in kinds {
+            let certificate = Certificate {
+                kind,
+                name,
+                file,
+                end,
+            };
+            // Variants of a credential show the same.
+            if !all.contains(&certificate) {
+                all.push(certificate);
+            }
+        }
+        all
+    }
+
     /// The place of a listener, if it is one of this plan's.
     #[must_use]
     pub fn listener(&self, id: listener::Id) -> Option<usize> {
@@ -76,6 +112,19 @@ impl Plan {
             )
         })
     }
+}
+
+/// A certificate that this process shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Who shows it: `listener`, `target` or `credential`.
+    pub kind: &'static str,
+    /// The operator's name for that.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// When it ends, in seconds since 1970.
+    pub end: u64,
 }
 
 /// A listener in service.

@@ -20,7 +20,7 @@ use crate::dial::DialError;
 use crate::limits::Exceeded;
 use crate::listener::Denied;
 use crate::upstream::UpstreamError;
-use crate::{headers, normalize, outgoing, router};
+use crate::{headers, normalize, outgoing, router, tls};
 
 pub mod echo;
 pub mod redirects;
@@ -159,7 +159,7 @@ impl Refused {
             // Some libraries repeat their cause in their own text.
             if !self.causes.ends_with(&text) {
                 self.causes.push_str(": ");
-                self.causes.push_str(&text);
+                self.causes.push_str(&tls::words(cause));
             }
             source = cause.source();
         }

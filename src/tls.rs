@@ -17,10 +17,14 @@ use tokio::time::Instant;
 use crate::secret::store::{Modes, Reference, Store};
 use crate::secret::trail::Stamp;
 
+mod ends;
 mod pin;
+mod words;
 
+pub use ends::end_of;
 pub use pin::Pin;
 use pin::Pinned;
+pub use words::words;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -58,6 +62,9 @@ pub struct Config {
     pub folder: PathBuf,
     /// How the mode of the key's file is judged.
     pub modes: Modes,
+    /// What was in the authorities' files when the configuration was read: for a start at the very
+    /// moment when one of them is being written.
+    pub known: Vec<(PathBuf, Vec<CertificateDer<'static>>)>,
 }
 
 impl PartialEq for Config {
@@ -94,6 +101,8 @@ impl PartialEq for Verification {
 /// What the last loading has met.
 #[derive(Debug, Default)]
 struct Loaded {
+    /// When the certificate that this side shows ends, if it shows one.
+    end: Option<u64>,
     stamps: Vec<Option<Stamp>>,
     /// Why nothing came of it, and when that was.
     failed: Option<(RootsError, Instant)>,
@@ -148,6 +157,20 @@ impl Verification {
         }
     }
 
+    /// The file of the certificate that this side shows, and when that ends in seconds since 1970.
+    /// It is read when it is first asked for.
+    #[must_use]
+    pub fn own_end(&self) -> Option<(PathBuf, u64)> {
+        let identity = self.config.identity.as_ref()?;
+        let _ = self.config();
+        let end = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .end?;
+        Some((self.config.folder.join(&identity.certificate), end))
+    }
+
     /// What it asks for.
     #[must_use]
     pub fn asks_for(&self) -> &Config {
@@ -189,8 +212,9 @@ impl Verification {
             return Ok(false);
         }
         let known = loaded.failed.as_ref().map(|(error, _)| error.clone());
+        let before = self.current.load_full();
         match self.load(&mut loaded, stamps) {
-            Ok(_) => Ok(true),
+            Ok(now) => Ok(before.is_none_or(|it| !Arc::ptr_eq(&it, &now))),
             Err(error) if is_same && known.as_ref() == Some(&error) => Ok(false),
             Err(error) => Err(error),
         }
@@ -202,13 +226,34 @@ impl Verification {
         loaded: &mut Loaded,
         stamps: Vec<Option<Stamp>>,
     ) -> Result<Arc<ClientConfig>, RootsError> {
-        let config = self.config.load().map(Arc::new);
-        loaded.stamps = stamps;
-        loaded.failed = config.as_ref().err().cloned().zip(Some(Instant::now()));
-        if let Ok(config) = &config {
-            self.current.store(Some(Arc::clone(config)));
+        match self.config.load().map(Arc::new) {
+            Ok(config) => {
+                if let Some(current) = self.current.load_full()
+                    && self.stamps() != stamps
+                {
+                    // It is being written, and may be half of what it is to be.
+                    return Ok(current);
+                }
+                self.current.store(Some(Arc::clone(&config)));
+                loaded.end = self.config.own_end();
+                (loaded.stamps, loaded.failed) = (stamps, None);
+                Ok(config)
+            }
+            Err(error) => {
+                let is_first = self.current.load().is_none();
+                if let Some(known) = is_first.then(|| self.config.load_known()).flatten() {
+                    tracing::warn!(%error, "what it held when the configuration was read is used until it can be read again");
+                    let known = Arc::new(known);
+                    self.current.store(Some(Arc::clone(&known)));
+                    loaded.end = self.config.own_end();
+                    // No stamps: it is read again when it is next looked at.
+                    return Ok(known);
+                }
+                loaded.stamps = stamps;
+                loaded.failed = Some((error.clone(), Instant::now()));
+                Err(error)
+            }
         }
-        config
     }
 
     fn stamps(&self) -> Vec<Option<Stamp>> {
@@ -254,6 +299,7 @@ impl Config {
             store,
             folder,
             modes: Modes::Refuse,
+            known: Vec::new(),
         }
     }
 
@@ -274,11 +320,34 @@ impl Config {
     ///
     /// [`RootsError`] of the first that is of no use.
     pub fn load(&self) -> Result<ClientConfig, RootsError> {
+        self.load_with(|path| self.authorities(path))
+    }
+
+    fn own_end(&self) -> Option<u64> {
+        let identity = self.identity.as_ref()?;
+        let chain = self.certificates(&identity.certificate).ok()?;
+        end_of(chain.first()?)
+    }
+
+    /// The same with the authorities that were known when the configuration was read, if they were.
+    fn load_known(&self) -> Option<ClientConfig> {
+        let known = |path: &Path| {
+            let found = self.known.iter().find(|(of, _)| of == path);
+            let none = || unusable(path.display().to_string(), "");
+            found.map(|(_, known)| known.clone()).ok_or_else(none)
+        };
+        self.load_with(known).ok()
+    }
+
+    fn load_with(
+        &self,
+        read: impl Fn(&Path) -> Result<Vec<CertificateDer<'static>>, RootsError>,
+    ) -> Result<ClientConfig, RootsError> {
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {
             match authority {
                 Authority::System => add_system(&mut roots)?,
-                Authority::File(path) => self.add(&mut roots, path)?,
+                Authority::File(path) => self.add(&mut roots, path, read(path)?)?,
             }
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -310,8 +379,24 @@ impl Config {
             .map_err(|error| unusable(error.to_string()))
     }
 
-    fn add(&self, roots: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
-        for certificate in self.certificates(path)? {
+    /// Reads the authorities that are in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`RootsError`] if they cannot be read, or can vouch for nobody.
+    pub fn authorities(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+        let found = self.certificates(path)?;
+        self.add(&mut RootCertStore::empty(), path, found.clone())?;
+        Ok(found)
+    }
+
+    fn add(
+        &self,
+        roots: &mut RootCertStore,
+        path: &Path,
+        found: Vec<CertificateDer<'static>>,
+    ) -> Result<(), RootsError> {
+        for certificate in found {
             roots.add(certificate).map_err(|error| {
                 let path = self.folder.join(path);
                 let reason = format!("{} vouches for nobody: {error}", path.display());

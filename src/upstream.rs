@@ -143,18 +143,12 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// An upstream with a pool for each place that it is at, some of which `former` ones may have had.
-    /// Trailers of the names in `kept_back` do not pass.
+    /// An upstream with a pool for each place that it is at. Trailers of the names in `kept_back` do
+    /// not pass.
     #[must_use]
-    pub fn new(
-        pools: Vec<Rc<Pool>>,
-        spread: Spread,
-        kept_back: Rc<[HeaderName]>,
-        former: &[Self],
-    ) -> Self {
-        let former: Vec<&Members> = former.iter().map(|it| &it.members).collect();
+    pub fn new(pools: Vec<Rc<Pool>>, spread: Spread, kept_back: Rc<[HeaderName]>) -> Self {
         Self {
-            members: Members::new(pools, spread, &former),
+            members: Members::new(pools, spread),
             kept_back,
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn of(admin: &Admin) -> String {
     let plan = admin.plans.load();
     let reports: Vec<Report> = plan.credentials.iter().map(|it| it.report()).collect();
     credentials(&mut page, &reports);
+    certificates(&mut page, admin);
     house(&mut page, admin);
     page.0
 }
@@ -225,6 +226,21 @@ fn credentials(page: &mut Page, reports: &[Report]) {
         "How far the token endpoint's clock is ahead of this machine's.",
         &|it| Some(it.offset as f64),
     );
+}
+
+fn certificates(page: &mut Page, admin: &Admin) {
+    const NAME: &str = "countersign_certificate_expiry_seconds";
+    page.family(
+        NAME,
+        "gauge",
+        "How long a certificate that is shown to callers, targets or endpoints is still good; negative once it has ended.",
+    );
+    let now = admin.clock.now().unix();
+    for it in admin.plans.load().certificates() {
+        let file = it.file.display().to_string();
+        let labels = [("kind", it.kind), ("name", &*it.name), ("file", &*file)];
+        page.sample(NAME, &labels, i128::from(it.end) - i128::from(now));
+    }
 }
 
 fn house(page: &mut Page, admin: &Admin) {

@@ -1,11 +1,12 @@
 //! How everything is doing, as JSON.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::Admin;
 use crate::clock::Moment;
 use crate::credential::report::Report;
-use crate::metrics;
+use crate::metrics::{self, Ailment};
 use crate::plan::{Plan, Target};
 use crate::telemetry;
 
@@ -19,7 +20,7 @@ pub(super) fn of(admin: &Admin) -> Value {
     let listeners =
         listeners.map(|it| json!({ "name": it.config.name, "address": it.bound.to_string() }));
     let targets = plan.targets.iter().enumerate();
-    let targets = targets.map(|(index, it)| target(index, it, &plan, counts.get(&it.name)));
+    let targets = targets.map(|(index, it)| target(index, it, &plan, counts.get(&it.name), now));
     let credentials = plan.credentials.iter();
     let credentials = credentials.map(|it| credential(&it.report(), admin));
     json!({
@@ -41,9 +42,18 @@ pub(super) fn of(admin: &Admin) -> Value {
     })
 }
 
-fn target(index: usize, target: &Target, plan: &Plan, counts: Option<&metrics::Target>) -> Value {
-    let members = target.endpoints.iter();
-    let members = members.map(|it| format!("{}:{}", it.host, it.port));
+fn target(
+    index: usize,
+    target: &Target,
+    plan: &Plan,
+    counts: Option<&metrics::Target>,
+    now: Moment,
+) -> Value {
+    let members = target.endpoints.iter().map(|it| {
+        let name = String::from_utf8_lossy(it.authority.as_bytes());
+        let ailment = counts.and_then(|counts| counts.ailments.of(&name));
+        member(&format!("{}:{}", it.host, it.port), ailment.as_ref(), now)
+    });
     let mut routes = plan.routes.iter().map(|(_, route)| route);
     let route = routes.find(|route| route.target == index);
     let credential = route.and_then(|route| route.credential);
@@ -55,6 +65,21 @@ fn target(index: usize, target: &Target, plan: &Plan, counts: Option<&metrics::T
         "credential": credential,
         "active": counts.map_or(0, |it| it.active.get()),
         "requests": requests,
+    })
+}
+
+/// How a member is doing, as its requests have shown: `red` from its first failure to its next answer.
+fn member(address: &str, ailment: Option<&Ailment>, now: Moment) -> Value {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    let left = ailment.and_then(|it| it.until).map(left);
+    let left = left.filter(|left| !left.is_zero());
+    json!({
+        "address": address,
+        "state": if ailment.is_some() { "red" } else { "green" },
+        "since": ailment.map(|it| now.before(it.since.elapsed()).rfc3339()),
+        "error": ailment.map(|it| &it.error),
+        "workers": ailment.map(|it| it.workers),
+        "passed-over-for": left.map(|it| it.as_secs_f64().ceil()),
     })
 }
 

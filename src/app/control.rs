@@ -20,7 +20,7 @@ use super::succession::{
     Fixed, bound_requests, follow_certificates, keep_endpoints, keep_limits, load_authorities, plan,
 };
 use super::watch::{Watched, watch};
-use super::{Config, listeners};
+use super::{Config, expiry, listeners};
 use crate::admin::{self, Admin};
 use crate::confine::Beyond;
 use crate::credential::Credential;
@@ -116,6 +116,11 @@ impl Control {
             // The first tokens go before the authorities, which take tens of milliseconds to read.
             tokio::task::yield_now().await;
             load_authorities(&plan.targets);
+            expiry::warn(&plan, &self.tools.clock);
+            spawn_local(expiry::watch(
+                Arc::clone(&self.plans),
+                self.tools.clock.clone(),
+            ));
             drop(plan);
             tokio::select! {
                 biased;
@@ -255,6 +260,7 @@ impl Control {
         }
         renewals.sort(&plan, before);
         follow_certificates(&plan);
+        expiry::warn(&plan, &self.tools.clock);
         for is_done in turns {
             if timeout(TURN, is_done).await.is_err() {
                 tracing::error!("a worker takes long to go by the new configuration");

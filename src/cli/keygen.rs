@@ -1,9 +1,9 @@
 //! `countersign keygen`: the key pair that a preset's vendor asks for, and the public half of a key
 //! that exists.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,6 +51,13 @@ pub(super) fn run(name: &str, folder: &Path) -> ExitCode {
                 path.display()
             ));
         }
+    }
+    // Nobody else is to look into a folder of keys.
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+        return super::fail(format!(
+            "cannot make the folder {}: {error}",
+            folder.display()
+        ));
     }
     let keys = jws::generate(kind);
     if let Err(error) = write(&private, keys.private_pem.expose(), PRIVATE) {
@@ -108,6 +115,13 @@ pub(super) fn public_of(file: &Path, as_jwk: bool) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
+    if is_public(resolved.secret.expose()) {
+        eprintln!(
+            "countersign: {} is a public key already: it can be given away as it is; --public-of wants the private one",
+            file.display()
+        );
+        return ExitCode::from(CONFIG);
+    }
     if let Some(warning) = resolved.warning {
         eprintln!("countersign: warning: {warning}");
     }
@@ -123,6 +137,12 @@ pub(super) fn public_of(file: &Path, as_jwk: bool) -> ExitCode {
             ExitCode::from(CONFIG)
         }
     }
+}
+
+/// Whether a text is a public key in PEM.
+fn is_public(text: &[u8]) -> bool {
+    let has = |label: &[u8]| text.windows(label.len()).any(|it| it == label);
+    has(b" PUBLIC KEY-----") && !has(b" PRIVATE KEY-----")
 }
 
 /// The presets that have a key pair, in a sentence.

@@ -2,7 +2,10 @@
 //! trust, and an address in place of a name's own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
 
 use super::Context;
 use super::credentials::secrets;
@@ -11,7 +14,7 @@ use super::reference::{identifier, reference};
 use super::tree::Value;
 use crate::dial::via::{Login, Via};
 use crate::secret::store::Reference;
-use crate::tls::{Authority, Config, Identity, Pin, Verification};
+use crate::tls::{Authority, Config, Identity, Pin, RootsError, Verification};
 
 /// How the certificate of the other side is verified and what is shown to it, from the `tls` table.
 pub(super) fn verification(
@@ -23,10 +26,12 @@ pub(super) fn verification(
         let pins = it.parsed_texts("pin", Pin::parse);
         (pins, identity(it, context))
     })?;
+    let (authorities, known) = authorities?;
     let config = Config {
         pins: pins.into_iter().map(|given| given.value).collect(),
         identity: identity?,
-        ..trusting(authorities?, context)
+        known,
+        ..trusting(authorities, context)
     };
     Some(Arc::new(Verification::new(config)))
 }
@@ -39,10 +44,14 @@ fn trusting(authorities: Vec<Authority>, context: &Context<'_>) -> Config {
         store: context.store.clone(),
         folder: context.folder.to_path_buf(),
         modes: context.modes,
+        known: Vec::new(),
     }
 }
 
-fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authority>> {
+/// Authorities, with what is in their files.
+type Authorities = (Vec<Authority>, Vec<(PathBuf, Vec<CertificateDer<'static>>)>);
+
+fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Authorities> {
     let names = reader.table("tls", |it| it.texts("ca"))?;
     if names.is_empty() {
         let help = "leave it out for the machine's own authorities, or name a PEM file";
@@ -50,27 +59,29 @@ fn authorities(reader: &Reader<'_>, context: &Context<'_>) -> Option<Vec<Authori
         context.problems.fault(reader.at(), message, help);
         return None;
     }
-    let read = |name: &Given<String>| match name.value.as_str() {
+    let trusting = trusting(Vec::new(), context);
+    let mut known = Vec::new();
+    let mut read = |name: &Given<String>| match name.value.as_str() {
         "system" => Some(Authority::System),
         file => {
-            let authority = Authority::File(file.into());
-            load(&trusting(vec![authority.clone()], context), name, context)?;
-            Some(authority)
+            let path = PathBuf::from(file);
+            let found = noted(trusting.authorities(&path), name, context)?;
+            known.push((path.clone(), found));
+            Some(Authority::File(path))
         }
     };
     // All of them are read, so that all faults are found.
-    let authorities: Vec<Option<Authority>> = names.iter().map(read).collect();
-    authorities.into_iter().collect()
+    let authorities: Vec<Option<Authority>> = names.iter().map(&mut read).collect();
+    Some((authorities.into_iter().collect::<Option<_>>()?, known))
 }
 
-/// Reads files now, so that what is wrong with them is a fault of the configuration.
-fn load(config: &Config, from: &Given<String>, context: &Context<'_>) -> Option<()> {
-    let loaded = config.load();
-    if let Err(error) = &loaded {
+/// What was read; what is wrong with it is a fault of the configuration.
+fn noted<T>(read: Result<T, RootsError>, from: &Given<String>, context: &Context<'_>) -> Option<T> {
+    if let Err(error) = &read {
         let message = error.to_string();
         context.problems.fault(&from.at, message, error.help());
     }
-    loaded.ok().map(drop)
+    read.ok()
 }
 
 /// What is shown to the other side. The outer `None` stands for a fault, which has been noted.
@@ -122,7 +133,7 @@ fn identity(tls: &Reader<'_>, context: &Context<'_>) -> Option<Option<Identity>>
         identity: Some(identity.clone()),
         ..trusting(Vec::new(), context)
     };
-    load(&config, &certificate, context)?;
+    noted(config.load(), &certificate, context)?;
     Some(Some(identity))
 }
 

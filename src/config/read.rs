@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::keys::{Key, Kind, Presence, Section};
-use super::problem::{Problems, Severity, Span, did_you_mean};
+use super::problem::{Problems, Severity, Span, did_you_mean, known_here};
 use super::tree::{Entry, Node, Table, Text, Value, key, parse_value, quoted};
 use super::units;
 
@@ -92,6 +92,7 @@ impl<'a> Reader<'a> {
                     Kind::Tables(_) => {
                         format!("write [[{path}]], in two pairs of brackets, above each")
                     }
+                    Kind::Word(words) => known_here(words.iter().copied()),
                     Kind::Named(_) => format!("write [{path}.NAME] above its keys"),
                     Kind::Table(_) | Kind::TextTable | Kind::Free => {
                         format!("write [{path}] above its keys")

@@ -19,6 +19,7 @@ use zeroize::Zeroize;
 
 use crate::secret::store::{Modes, Reference, Store, Unresolved};
 use crate::secret::trail::Stamp;
+use crate::tls::end_of;
 
 /// Where files are read from, and how they are judged.
 #[derive(Clone, Debug)]
@@ -63,11 +64,21 @@ pub struct Config {
     pub files: Files,
 }
 
+/// When one of a listener's certificates ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The certificate's file.
+    pub file: PathBuf,
+    /// In seconds since 1970.
+    pub at: u64,
+}
+
 /// TLS at a listener.
 #[derive(Debug)]
 pub struct Terminator {
     config: Config,
     current: ArcSwap<ServerConfig>,
+    ends: Mutex<Vec<End>>,
     stamps: Mutex<Vec<Option<Stamp>>>,
 }
 
@@ -92,9 +103,10 @@ impl Terminator {
     /// What is wrong with a file, and the way out.
     pub fn load(config: Config) -> Result<Self, Unresolved> {
         let stamps = config.stamps();
-        let current = config.server_config()?;
+        let (current, ends) = config.server_config()?;
         Ok(Self {
             config,
+            ends: Mutex::new(ends),
             current: ArcSwap::from_pointee(current),
             stamps: Mutex::new(stamps),
         })
@@ -115,6 +127,13 @@ impl Terminator {
         self.config.clients.is_some()
     }
 
+    /// When the certificates end that are shown now.
+    #[must_use]
+    pub fn ends(&self) -> Vec<End> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.clone()
+    }
+
     /// What a handshake is made with now.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
@@ -133,8 +152,9 @@ impl Terminator {
         if stamps == *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(false);
         }
-        let current = self.config.server_config().map_err(|it| it.message)?;
+        let (current, ends) = self.config.server_config().map_err(|it| it.message)?;
         self.current.store(Arc::new(current));
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = ends;
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         Ok(true)
     }
@@ -152,7 +172,7 @@ impl Config {
             .collect()
     }
 
-    fn server_config(&self) -> Result<ServerConfig, Unresolved> {
+    fn server_config(&self) -> Result<(ServerConfig, Vec<End>), Unresolved> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -174,10 +194,17 @@ impl Config {
             let (certified, _) = self.files.identity(identity)?;
             Ok(Shown::new(certified))
         });
-        let shown = identities.collect::<Result<_, Unresolved>>()?;
+        let shown = identities.collect::<Result<Vec<_>, Unresolved>>()?;
+        let ends = self.identities.iter().zip(&shown);
+        let ends = ends.filter_map(|(identity, shown)| {
+            let file = self.files.folder.join(&identity.certificate);
+            let at = end_of(shown.certified.end_entity_cert().ok()?)?;
+            Some(End { file, at })
+        });
+        let ends = ends.collect();
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(shown)));
         config.alpn_protocols.clone_from(&self.protocols);
-        Ok(config)
+        Ok((config, ends))
     }
 }
 

@@ -5,11 +5,14 @@
 //! hangs up on several requests in a row.
 
 use std::cell::Cell;
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::{metrics, tls};
 
 /// For how long a member is left alone, at first and at most.
 const FIRST: Duration = Duration::from_secs(1);
@@ -24,6 +27,8 @@ const HANG_UPS: u32 = 3;
 pub(super) struct Health {
     /// The member's address in the configuration, for the log.
     host: String,
+    /// Where it is published what is wrong with it.
+    counts: Arc<metrics::Target>,
     /// Whether nothing has gone wrong since the last answer: all that a request looks at as a rule.
     is_spotless: Cell<bool>,
     backoff: Cell<Backoff>,
@@ -38,9 +43,12 @@ pub(super) struct Health {
 
 impl Health {
     /// That of a member of which nothing is known, which is the best.
-    pub(super) fn new(host: String) -> Self {
+    pub(super) fn new(host: String, counts: Arc<metrics::Target>) -> Self {
+        // Whatever had its place before is gone.
+        counts.ailments.recovered(&host);
         Self {
             host,
+            counts,
             is_spotless: Cell::new(true),
             backoff: Cell::new(Backoff::new(FIRST, LONGEST)),
             hang_ups: Cell::new(0),
@@ -62,27 +70,40 @@ impl Health {
     }
 
     /// It cannot be connected to.
-    pub(super) fn failed(&self, error: &dyn std::error::Error) {
+    pub(super) fn failed(&self, error: &dyn Error) {
         let mut backoff = self.backoff.get();
         let wait = backoff.fail();
         self.backoff.set(backoff);
         self.until.set(Some(Instant::now() + wait));
         self.is_on_trial.set(false);
-        self.is_spotless.set(false);
+        self.note(error);
         if !self.is_told.replace(true) {
-            let cause = error.source().map(ToString::to_string);
+            let cause = error.source().map(tls::words);
             tracing::warn!(member = self.host, %error, cause, "left alone for a while; the others serve");
         }
     }
 
+    /// Publishes what went wrong. No more than that comes of it where there is no other member.
+    pub(super) fn note(&self, error: &dyn Error) {
+        self.is_spotless.set(false);
+        let cause = error.source().map(tls::words);
+        let cause = cause.map_or_else(String::new, |it| format!(": {it}"));
+        let text = format!("{error}{cause}");
+        self.counts
+            .ailments
+            .failed(&self.host, self.until.get(), text);
+    }
+
     /// It takes connections. Whether it answers is for a request to find out.
     pub(super) fn connected(&self) {
-        self.until.set(None);
+        if self.until.replace(None).is_some() {
+            self.counts.ailments.connected(&self.host);
+        }
         self.is_on_trial.set(false);
     }
 
     /// It hung up on a request.
-    pub(super) fn hung_up(&self, error: &dyn std::error::Error) {
+    pub(super) fn hung_up(&self, error: &dyn Error) {
         self.is_spotless.set(false);
         self.hang_ups.set(self.hang_ups.get() + 1);
         // One that was down before has nothing to its credit yet.
@@ -101,6 +122,7 @@ impl Health {
         self.backoff.set(backoff);
         self.hang_ups.set(0);
         self.connected();
+        self.counts.ailments.recovered(&self.host);
         if self.is_told.replace(false) {
             tracing::info!(member = self.host, "answers again");
         }
@@ -117,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_member_that_failed_is_left_alone_and_tried_again_by_one() {
-        let health = Health::new("one.example".into());
+        let health = Health::new("one.example".into(), Arc::default());
         assert!(health.until().is_none() && !health.begin_trial());
         health.failed(&fault());
         let left = health.until().expect("left alone") - Instant::now();
@@ -135,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_member_that_hangs_up_is_left_alone_after_some_requests_in_a_row() {
-        let health = Health::new("one.example".into());
+        let health = Health::new("one.example".into(), Arc::default());
         for _ in 1..HANG_UPS {
             health.hung_up(&fault());
         }

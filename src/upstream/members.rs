@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::UpstreamError;
-use super::health::Health;
 use super::pool::{Lease, Pool};
 use crate::body::Lease as _;
 use crate::dial::DialError;
@@ -32,23 +31,12 @@ pub(super) struct Members {
 #[derive(Debug)]
 pub(super) struct Member {
     pool: Rc<Pool>,
-    health: Health,
 }
 
 impl Members {
-    /// The members, by their pools. What `former` ones have shown of themselves they need not show again.
-    pub(super) fn new(pools: Vec<Rc<Pool>>, spread: Spread, former: &[&Self]) -> Self {
-        let known = |pool: &Rc<Pool>| {
-            let mut all = former.iter().flat_map(|it| &it.all);
-            all.find(|it| Rc::ptr_eq(&it.pool, pool)).map(Rc::clone)
-        };
-        let member = |pool: Rc<Pool>| {
-            let new = |pool: Rc<Pool>| Member {
-                health: Health::new(pool.name()),
-                pool,
-            };
-            known(&pool).unwrap_or_else(|| Rc::new(new(pool)))
-        };
+    /// The members, by their pools.
+    pub(super) fn new(pools: Vec<Rc<Pool>>, spread: Spread) -> Self {
+        let member = |pool| Rc::new(Member { pool });
         Self {
             all: pools.into_iter().map(member).collect(),
             spread,
@@ -70,7 +58,11 @@ impl Members {
     /// Nothing has been sent to those that cannot. None is refused without having tried all.
     pub(super) async fn lease(&self) -> Result<(Lease, &Member), UpstreamError> {
         if let [only] = self.all.as_slice() {
-            return Ok((only.pool.lease().await?, only));
+            let leased = only.pool.lease().await;
+            if let Err(error @ UpstreamError::Dial(_)) = &leased {
+                only.pool.health.note(error);
+            }
+            return Ok((leased?, only));
         }
         self.try_those_due();
         let found = self.lease_besides(&mut Vec::new()).await?;
@@ -87,7 +79,7 @@ impl Members {
         match lost.another().await {
             Ok(lease) => Ok((lease, member)),
             Err(UpstreamError::Dial(error)) if self.all.len() > 1 && !is_ours(&error) => {
-                member.health.failed(&error);
+                member.pool.health.failed(&error);
                 let is_it = |it: &Rc<Member>| std::ptr::eq(&raw const **it, member);
                 let mut tried: Vec<usize> = self.all.iter().position(is_it).into_iter().collect();
                 let found = self.lease_besides(&mut tried).await?;
@@ -107,11 +99,11 @@ impl Members {
             let member = &self.all[index];
             match member.pool.lease().await {
                 Ok(lease) => {
-                    member.health.connected();
+                    member.pool.health.connected();
                     return Ok(Some((lease, member)));
                 }
                 Err(UpstreamError::Dial(error)) if !is_ours(&error) => {
-                    member.health.failed(&error);
+                    member.pool.health.failed(&error);
                     tried.push(index);
                     last = Some(error);
                 }
@@ -131,7 +123,7 @@ impl Members {
         };
         let in_turn = (0..count).map(|step| (first + step) % count);
         let mut untried = in_turn.filter(|index| !tried.contains(index));
-        let until = |index: &usize| self.all[*index].health.until();
+        let until = |index: &usize| self.all[*index].pool.health.until();
         let chosen = untried
             .clone()
             .find(|index| until(index).is_none())
@@ -143,18 +135,18 @@ impl Members {
     /// Opens a connection to each member that has been left alone for long enough. It is done beside
     /// the request, which has no reason to wait for it as long as there are others.
     fn try_those_due(&self) {
-        if self.all.iter().all(|it| it.health.until().is_some()) {
+        if self.all.iter().all(|it| it.pool.health.until().is_some()) {
             return;
         }
-        for member in self.all.iter().filter(|it| it.health.begin_trial()) {
+        for member in self.all.iter().filter(|it| it.pool.health.begin_trial()) {
             let member = Rc::clone(member);
             tokio::task::spawn_local(async move {
                 match member.pool.open().await {
                     Ok(lease) => {
-                        member.health.connected();
+                        member.pool.health.connected();
                         lease.release();
                     }
-                    Err(error) => member.health.failed(&error),
+                    Err(error) => member.pool.health.failed(&error),
                 }
             });
         }
@@ -164,14 +156,14 @@ impl Members {
 impl Member {
     /// Notes that it has answered a request.
     pub(super) fn answered(&self) {
-        self.health.answered();
+        self.pool.health.answered();
     }
 
     /// Notes what came of a request.
     pub(super) fn note<T>(&self, outcome: &Result<T, UpstreamError>) {
         match outcome {
             Ok(_) => self.answered(),
-            Err(error @ UpstreamError::Reset(_)) => self.health.hung_up(error),
+            Err(error @ UpstreamError::Reset(_)) => self.pool.health.hung_up(error),
             Err(_) => {}
         }
     }

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::UpstreamError;
 use super::exclusive::{self, Exclusive};
+use super::health::Health;
 use super::opening::Opening;
 use super::shared::{self, Room, Shared, Stream};
 use crate::backoff::between;
@@ -48,6 +49,8 @@ pub struct Pool {
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Shared>>>,
     opening: Opening,
+    /// Kept with the connections: a reload makes no member well.
+    pub(super) health: Health,
 }
 
 /// A connection for HTTP/1 that is free.
@@ -76,7 +79,9 @@ impl Pool {
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>, resolver: Resolver, counts: Arc<metrics::Target>) -> Self {
         let is_shared = endpoint.protocol != Protocol::Http1;
+        let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
         Self {
+            health: Health::new(name.into_owned(), Arc::clone(&counts)),
             authority: Authority::try_from(endpoint.authority.as_bytes()).ok(),
             endpoint,
             resolver,
@@ -93,11 +98,6 @@ impl Pool {
     #[must_use]
     pub fn serves(&self, endpoint: &Endpoint) -> bool {
         *self.endpoint == *endpoint
-    }
-
-    /// What the configuration calls its place, for the log.
-    pub(super) fn name(&self) -> String {
-        String::from_utf8_lossy(self.endpoint.authority.as_bytes()).into_owned()
     }
 
     /// What is counted of it.

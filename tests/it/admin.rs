@@ -1,5 +1,6 @@
 //! The admin pages: what an operator and their tools see of the running process.
 
+mod certificates;
 mod counts;
 mod pages;
 mod readiness;

@@ -142,7 +142,7 @@ fn a_line_tells_of_a_request_and_not_of_its_query() {
         "to=\"acme\"",
         "status=200",
         "bytes=8",
-        "seconds=0.",
+        "seconds=",
         "credential=\"",
         "id=\"",
     ] {

@@ -68,3 +68,53 @@ fn no_command_takes_a_secret_as_an_argument() {
         "none of these is a secret; is what is new here?"
     );
 }
+
+#[test]
+fn each_command_has_a_help_of_its_own() {
+    let all = text(&run(Path::new("."), &["--help"]).stdout);
+    let commands = [
+        "serve", "check", "token", "init", "demo", "emulate", "keygen",
+    ];
+    for command in commands {
+        assert!(all.contains(&format!("\n  {command} ")), "{command}");
+        for arguments in [[command, "--help"], ["-h", command]] {
+            let output = run(Path::new("."), &arguments);
+            let said = text(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{command}");
+            assert!(
+                said.starts_with(&format!("countersign {command}: ")),
+                "{said}"
+            );
+            assert!(
+                said.contains(&format!("usage: countersign {command}")) || command == "serve",
+                "{said}"
+            );
+        }
+    }
+    let keygen = text(&run(Path::new("."), &["keygen", "--help"]).stdout);
+    assert!(
+        keygen.contains("`vdr`") && keygen.contains("ec-p521"),
+        "{keygen}"
+    );
+}
+
+#[test]
+fn a_word_that_is_nearly_one_is_told_which() {
+    for (arguments, said) in [
+        (
+            &["chek"][..],
+            "there is no command `chek`: did you mean `check`?",
+        ),
+        (&["chek", "--help"], "did you mean `check`?"),
+        (
+            &["check", "--onlin"],
+            "there is no option `--onlin`: did you mean `--online`?",
+        ),
+        (&["keygen", "--public-off=x"], "did you mean `--public-of`?"),
+    ] {
+        let output = run(Path::new("."), arguments);
+        assert_eq!(output.status.code(), Some(64));
+        let err = text(&output.stderr);
+        assert!(err.contains(said), "{said} is missing in {err}");
+    }
+}

@@ -260,11 +260,11 @@ fn a_stream_whose_answer_is_not_taken_is_reset_and_the_others_go_on() {
 #[test]
 fn a_connection_that_nothing_is_asked_on_is_said_goodbye_to() {
     let upstream = Upstream::saying("it");
-    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "timeouts.keep-alive = \"3s\"");
+    let (proxy, _folder) = proxy(&upstream, "\"http2\"", "timeouts.keep-alive = \"4s\"");
     run(async {
         let (mut sender, ended) = connect(proxy.address).await;
         for _ in 0..5 {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(850)).await;
             let answer = sender.send_request(request("/acme", Full::new(Bytes::new())));
             assert_eq!(text(answer.await.expect("an answer")).await, "it");
         }

@@ -221,3 +221,48 @@ fn the_log_tells_once_that_a_member_is_down_and_once_that_it_is_back() {
     assert_eq!(lines.len(), 2, "{said}");
     assert!(lines[0].contains("left alone"), "{said}");
 }
+
+#[test]
+fn the_status_page_says_how_each_member_is_doing() {
+    let (first, two) = (Trusted::new(free(61)), free(62));
+    let (one, second) = (first.address, member(two, "two"));
+    let pages = "spread = \"first\"\n[admin]\naddress = \"127.0.0.1:0\"";
+    let (folder, text) = configuration(&[one, two], &[&first.ca_pem, &second.ca_pem], pages);
+    folder.write("proxy.toml", text);
+    let proxy = Proxy::following(&folder);
+    let members = || get(proxy.admin(), "/status").json()["targets"][0]["members"].clone();
+    let state = |it: &serde_json::Value| it["state"].as_str().map(str::to_owned);
+    assert_eq!(state(&members()[0]).as_deref(), Some("green"));
+    assert_eq!(texts(&proxy, 1), ["two"]);
+    let seen = members();
+    assert_eq!(seen[0]["address"], one.to_string());
+    assert_eq!(state(&seen[0]).as_deref(), Some("red"));
+    assert!(
+        seen[0]["error"]
+            .as_str()
+            .expect("a text")
+            .contains("refused"),
+        "{seen}"
+    );
+    assert!(
+        seen[0]["since"].as_str().expect("a time").starts_with("20"),
+        "{seen}"
+    );
+    assert_eq!(
+        seen[1],
+        serde_json::json!({
+            "address": two.to_string(), "state": "green", "since": null, "error": null,
+            "workers": null, "passed-over-for": null,
+        })
+    );
+    // A reload makes no member well.
+    proxy.reload().expect("it can be used");
+    assert_eq!(state(&members()[0]).as_deref(), Some("red"));
+    let _first = first.start(saying("one"));
+    until(&proxy, "one");
+    // The answer is noted when it is passed on, which the caller may see before.
+    let begin = Instant::now();
+    while state(&members()[0]).as_deref() != Some("green") {
+        assert!(begin.elapsed() < PATIENCE, "it never is well again");
+    }
+}

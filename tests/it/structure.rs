@@ -153,12 +153,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "normalize",
             "outgoing",
             "router",
+            "tls",
             "upstream",
         ],
     ),
     (
         "upstream",
-        &["backoff", "body", "dial", "metrics", "outgoing"],
+        &["backoff", "body", "dial", "metrics", "outgoing", "tls"],
     ),
     (
         "credential",
@@ -168,7 +169,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("outgoing", &["headers", "normalize"]),
     ("router", &["host", "normalize"]),
-    ("listener", &["host", "normalize", "secret"]),
+    ("listener", &["host", "normalize", "secret", "tls"]),
     ("normalize", &["headers", "host"]),
     ("dial", &["host", "secret", "tls"]),
     ("jws", &["secret"]),

@@ -214,6 +214,9 @@ client-authentication = "post"
 url = "https://upstream.example"
 connect = "{}"
 tls.ca = "ca.pem"
+timeouts.connect = "1m"
+timeouts.tls = "1m"
+timeouts.credential = "1m"
 "#,
         target.address
     );

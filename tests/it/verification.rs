@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::upstream::NAME;
-use crate::support::{Folder, Proxy, Upstream, acme, get};
+use crate::support::{Folder, Process, Proxy, Upstream, acme, get};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -369,4 +369,67 @@ fn a_targets_own_authority_stands_in_place_of_the_machines() {
     folder.write("both.pem", format!("{}{}", trusted.pem(), upstream.ca_pem));
     let proxy = Proxy::start(&folder, &text.replace("\"ca.pem\"", "[\"both.pem\"]"));
     assert_eq!(get(proxy.address, "/acme").status, 200);
+}
+
+#[test]
+fn the_log_says_what_to_do_about_a_certificate_that_nobody_vouches_for() {
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    let other = Authority::new().expect("an authority");
+    // Of another name: one of the same name has signed it wrongly.
+    let stranger = authority(|_| {}).pem();
+    folder.write("proxy.toml", acme(&folder, upstream.address, &stranger, ""));
+    let process = Process::start(folder.path(), &[]);
+    assert_eq!(get(process.address(), "/acme").code(), "upstream-tls");
+    let said = process.wait_for("UnknownIssuer");
+    let line = said
+        .lines()
+        .find(|it| it.contains("UnknownIssuer"))
+        .expect("just seen");
+    assert!(
+        line.contains("name that authority's certificate in `tls.ca` (invalid peer"),
+        "{line}"
+    );
+
+    folder.write(
+        "proxy.toml",
+        acme(&folder, upstream.address, &other.pem(), ""),
+    );
+    let process = Process::start(folder.path(), &[]);
+    assert_eq!(get(process.address(), "/acme").code(), "upstream-tls");
+    process.wait_for("another authority of the same name");
+}
+
+#[test]
+fn authorities_that_are_half_written_at_the_start_are_those_that_were_read_with_the_configuration()
+{
+    // Each request needs a new connection: those that are open stay as they are.
+    let upstream = Upstream::with(|conversation| {
+        if conversation.read_request().is_some() {
+            let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            conversation.write(answer);
+            conversation.close();
+        }
+    });
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let store = countersign::secret::store::Store::Disk;
+    let loaded = countersign::config::parse("proxy.toml", &text, folder.path(), &store);
+    let config = loaded.expect("it can be used").config;
+    let (half, _) = upstream.ca_pem.split_at(upstream.ca_pem.len() / 2);
+    folder.write("ca.pem", half);
+    let proxy = Proxy::start_config(config);
+    assert_eq!(get(proxy.address, "/acme").status, 200);
+    // What is whole again is used, and nothing else.
+    folder.write("ca.pem", authority(|_| {}).pem());
+    let begin = tokio::time::Instant::now();
+    loop {
+        let answer = get(proxy.address, "/acme");
+        if answer.status == 502 {
+            assert_eq!(answer.code(), "upstream-tls");
+            break;
+        }
+        assert!(begin.elapsed().as_secs() < 20, "the new file is not read");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::leaving::descriptors;
 use super::room::cpu_time;
-use super::{GET, configuration, wait_until};
+use super::{GET, configuration, takes_little, wait_until};
 use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Process, Upstream};
 
@@ -63,6 +63,7 @@ fn crowd(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     ];
     let slow = (0..count).map(|number| {
         let mut stream = TcpStream::connect(address).expect("it listens");
+        takes_little(&stream);
         let beginning = beginnings[number % beginnings.len()];
         stream.write_all(beginning.as_bytes()).expect("it is taken");
         stream

@@ -91,10 +91,11 @@ fn keygen_writes_to_another_folder_if_told_so() {
             .join("out/impersonation-api-private.pem")
             .exists()
     );
-    let made = run(folder.path(), &["keygen", "vdr", "--out", "absent"]);
+    folder.write("file", "not a folder");
+    let made = run(folder.path(), &["keygen", "vdr", "--out", "file/absent"]);
     assert_eq!(made.status.code(), Some(1));
     assert!(
-        text(&made.stderr).contains("absent"),
+        text(&made.stderr).contains("cannot make the folder file/absent"),
         "{}",
         text(&made.stderr)
     );
@@ -125,7 +126,10 @@ fn public_of_something_else_says_what_it_is() {
     run(folder.path(), &["keygen", "vdr"]);
     folder.write("word", "no key");
     for (name, said) in [
-        ("impersonation-api-public.pem", "this is a public key"),
+        (
+            "impersonation-api-public.pem",
+            "countersign: impersonation-api-public.pem is a public key already",
+        ),
         ("word", "this is not a private key"),
         ("absent.pem", "there is no file absent.pem"),
         (".", "is a folder"),
@@ -200,4 +204,20 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = vec![tag, 0x82, high, low];
     element.extend(content);
     element
+}
+
+#[test]
+fn keygen_makes_a_folder_that_nobody_else_may_look_into() {
+    let folder = Folder::new();
+    let made = run(folder.path(), &["keygen", "vdr", "--out", "new/keys"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    for name in ["new", "new/keys"] {
+        assert_eq!(mode(&folder.path().join(name)), 0o700, "{name}");
+    }
+    assert!(
+        folder
+            .path()
+            .join("new/keys/impersonation-api-private.pem")
+            .exists()
+    );
 }

@@ -128,12 +128,17 @@ impl Drop for Proxy {
 }
 
 /// `[listeners.local]` on a free port, and the VDR credential and target `acme`, whose upstream is
-/// the given one. `extra` goes into the target's table.
+/// the given one. `extra` goes into the target's table, which has time for a machine where many
+/// wait for their turn if `extra` says nothing else.
 pub fn acme(folder: &Folder, upstream: SocketAddr, ca_pem: &str, extra: &str) -> String {
     folder.write("ca.pem", ca_pem);
     if !folder.path().join("key.pem").exists() {
         folder.write_key("key.pem");
     }
+    let patience = match extra.contains("timeouts") {
+        true => "",
+        false => "timeouts.connect = \"1m\"\ntimeouts.tls = \"1m\"\ntimeouts.credential = \"1m\"",
+    };
     format!(
         r#"
 drain = "5s"
@@ -152,6 +157,7 @@ key = {{ file = "key.pem" }}
 url = "https://{NAME}"
 connect = "{upstream}"
 tls.ca = "ca.pem"
+{patience}
 {extra}
 "#
     )

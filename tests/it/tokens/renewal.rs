@@ -191,7 +191,11 @@ fn one_credential_that_has_to_wait_does_not_hold_up_the_others() {
         )
         .replace("idp.pem", "other.pem")
         .replace("[targets.api]", "[targets.other]");
-    text.push_str("timeouts.credential = \"300ms\"\n[credentials.other.exchange]");
+    text = text.replace(
+        "timeouts.credential = \"1m\"",
+        "timeouts.credential = \"300ms\"",
+    );
+    text.push_str("[credentials.other.exchange]");
     text.push_str(&other);
     let it = Setting::of(folder, &text);
     wait_until("a call", || stuck.calls() == 1);
