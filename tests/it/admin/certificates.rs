@@ -1,7 +1,8 @@
 //! Certificates that end: what the log and `/metrics` say in time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use countersign::clock::Clock;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::{PAGES, page};
@@ -13,9 +14,7 @@ const DAY: u64 = 24 * 60 * 60;
 fn write(folder: &Folder, name: &str, days: u64) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
+    let now = Clock::system().now().wall;
     // And an hour, for a test that takes its time.
     let end = now + Duration::from_secs(days * DAY + 3600);
     params.not_after = date_time_ymd(1970, 1, 1) + end;
