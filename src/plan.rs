@@ -12,7 +12,7 @@ use crate::listener::Address;
 use crate::listener::admission::Caller;
 use crate::listener::bind::SocketFile;
 use crate::listener::room::Room;
-use crate::router::Table;
+use crate::router::{Rule, Table};
 use crate::upstream::{Spread, Timeouts};
 use crate::{body, listener, normalize, outgoing, respond};
 
@@ -98,15 +98,18 @@ impl Plan {
         let own = routes.filter(move |(_, route)| route.target == target);
         own.map(|(rule, route)| {
             let listener = rule.listener.map(|it| self.listeners[it].id);
-            let asked = (
-                listener,
-                &rule.host,
-                &rule.path,
-                &rule.methods,
-                &rule.headers,
-            );
+            // Places change from plan to plan; which listener it is does not.
+            let rule = Rule {
+                listener: None,
+                ..rule.clone()
+            };
             let outgoing = &route.outgoing;
-            (asked, &route.callers, &outgoing.refuse, &outgoing.upgrades)
+            (
+                (listener, rule),
+                &route.callers,
+                &outgoing.refuse,
+                &outgoing.upgrades,
+            )
         })
     }
 }
