@@ -3,12 +3,18 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use countersign::body::{self, RequestBody};
 use countersign::caller::strict::Strict;
 use countersign::normalize::{self, normalize};
-use countersign::outgoing::{self, ClientAuthorization, Place, Pseudonym, RefusedPath, prepare};
+use countersign::outgoing::{
+    self, Authorized, ClientAuthorization, Place, Pseudonym, RefusedPath, prepare,
+};
+use countersign::upstream::http1::Sending;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Empty;
@@ -16,11 +22,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::driver::Driver;
 
 /// The host that everything goes to.
 const HOST: &str = "target.example";
+/// How large and how slow a body may be.
+const BODY: body::Config = body::Config {
+    limit: None,
+    idle: Duration::from_secs(60),
+};
 /// The credential that everything has.
 const OURS: &str = "Bearer ours";
 
@@ -112,27 +124,21 @@ fn config(client_authorization: ClientAuthorization) -> outgoing::Config {
 }
 
 /// What an upstream is sent for one request, byte for byte.
-async fn sent(request: Request<Incoming>) -> Vec<u8> {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours))
-        .await
-        .expect("a connection");
-    let reading = async {
-        let mut wire = Vec::new();
-        let _ = theirs.read_to_end(&mut wire).await;
-        wire
-    };
-    let sending = async {
-        // There is never an answer; the body is sent while it is waited for.
-        let sending = async { drop(sender.send_request(request).await) };
-        tokio::select! {
-            biased;
-            _ = connection => {}
-            () = sending => {}
-            () = quiet() => {}
-        }
-    };
-    tokio::join!(sending, reading).1
+async fn sent(mut request: Authorized<RequestBody>) -> Vec<u8> {
+    let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let body = request.body_mut().take();
+    let authority = HeaderValue::from_static(HOST);
+    let mut sending = Sending::begin(request.head(), &authority, body, false, Vec::new());
+    tokio::select! {
+        biased;
+        // A body that breaks off breaks this off.
+        _ = poll_fn(|context| sending.poll(&mut ours, context)) => {}
+        () = quiet() => {}
+    }
+    drop(ours);
+    let mut wire = Vec::new();
+    let _ = theirs.read_to_end(&mut wire).await;
+    wire
 }
 
 /// Long enough for all that can still happen to have happened: nothing here waits for a clock.
@@ -153,6 +159,9 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
                 target: 8192,
                 headers: 100,
             };
+            let (head, incoming) = request.into_parts();
+            let body = RequestBody::new(incoming, BODY, Instant::now()).expect("no limit");
+            let request = Request::from_parts(head, body);
             if let Ok(request) = normalize(request, &limits) {
                 let request = again(request, &limits);
                 if let Ok(outgoing) = prepare(request, &config) {
@@ -164,7 +173,7 @@ async fn forwarded(bytes: &[u8], config: &Rc<outgoing::Config>) -> Vec<(Vec<u8>,
                             HeaderValue::from_static(OURS),
                         ),
                     };
-                    let wire = sent(*authorized.into_request()).await;
+                    let wire = sent(authorized).await;
                     wires.borrow_mut().push((wire, theirs));
                 }
             }

@@ -27,8 +27,8 @@ use crate::plan::{Plan, Route, Target};
 use crate::respond::Refused;
 use crate::shutdown::ending::{Signal, Tie};
 use crate::unwind::caught;
-use crate::upstream::pool::{Lease, Pool};
-use crate::upstream::{Sent, Upstream};
+use crate::upstream::pool::Pool;
+use crate::upstream::{self, Sent, Upstream};
 use crate::{listener, metrics};
 
 mod choose;
@@ -47,10 +47,10 @@ pub use crate::listener::Entrance;
 pub type Answer = Response<Content>;
 
 /// The body of what is answered, counted until its last byte.
-pub type Content = Carried<ResponseBody<Lease>>;
+pub type Content = Carried<ResponseBody<upstream::Incoming>>;
 
 /// What is answered, as it came.
-type Passed = Response<ResponseBody<Lease>>;
+type Passed = Response<ResponseBody<upstream::Incoming>>;
 
 /// Serves the requests of one worker.
 #[derive(Debug)]
@@ -379,7 +379,9 @@ fn finish(
 ) -> Passed {
     match sent.switched_to {
         None => sent.answer,
-        Some(protocol) => upgrade::switch(sent.answer, caller, protocol, bounds(), passage.leave()),
+        Some(switched_to) => {
+            upgrade::switch(sent.answer, caller, switched_to, bounds(), passage.leave())
+        }
     }
 }
 

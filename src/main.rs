@@ -12,5 +12,10 @@ use zeroizing_alloc::ZeroAlloc;
 static WIPING: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
+    // mimalloc asks for huge pages where the system leaves that to its programs, and each thread's heap
+    // then takes them by two megabytes: 25 in place of 12, for no gain in speed. Where the system
+    // refuses, that is all.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     countersign::cli::run(std::env::args_os().skip(1))
 }

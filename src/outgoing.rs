@@ -160,7 +160,7 @@ impl<B> Outgoing<B> {
     }
 }
 
-/// A second copy of a request that was authorized, for the case that it has to be sent again.
+/// A request that was sent and can be sent again, for the case that it has to be.
 #[derive(Debug)]
 pub struct Repeatable<B>(Authorized<B>);
 
@@ -169,12 +169,6 @@ impl<B> Repeatable<B> {
     #[must_use]
     pub fn body(&self) -> &B {
         self.0.request.body()
-    }
-
-    /// The method.
-    #[must_use]
-    pub fn method(&self) -> &http::Method {
-        self.0.request.method()
     }
 
     /// The credential of ours that it was sent with.
@@ -190,26 +184,30 @@ impl<B> Repeatable<B> {
         self.0.credential = Some(value);
         self.0
     }
-
-    /// Sends it as it was sent before.
-    #[must_use]
-    pub fn as_it_was(self) -> Authorized<B> {
-        self.0
-    }
 }
 
 impl<B> Authorized<B> {
-    /// A second copy, if there can be one of the body.
+    /// The request with another body in its place, or with none, once the body has been taken.
     #[must_use]
-    pub fn copy(&mut self, body: impl FnOnce(&mut B) -> Option<B>) -> Option<Repeatable<B>> {
-        let mut copy = Request::new(body(self.request.body_mut())?);
-        *copy.method_mut() = self.request.method().clone();
-        *copy.uri_mut() = self.request.uri().clone();
-        *copy.headers_mut() = self.request.headers().clone();
-        Some(Repeatable(Self {
-            request: Box::new(copy),
-            credential: self.credential.clone(),
-        }))
+    pub fn into_repeatable(self, is_kept: impl FnOnce(&B) -> bool) -> Option<Repeatable<B>> {
+        is_kept(self.request.body()).then_some(Repeatable(self))
+    }
+
+    /// What is sent in front of the body.
+    #[must_use]
+    pub fn head(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// The body, or what was left in its place.
+    #[must_use]
+    pub fn body(&self) -> &B {
+        self.request.body()
+    }
+
+    /// The body, to be taken by the one who sends it.
+    pub fn body_mut(&mut self) -> &mut B {
+        self.request.body_mut()
     }
 
     /// The credential of ours that is on it.
@@ -222,12 +220,6 @@ impl<B> Authorized<B> {
     #[must_use]
     pub fn protocol(&self) -> Option<&HeaderValue> {
         self.request.headers().get(header::UPGRADE)
-    }
-
-    /// The request, for the one who sends it.
-    #[must_use]
-    pub fn into_request(self) -> Box<Request<B>> {
-        self.request
     }
 }
 

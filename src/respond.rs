@@ -14,7 +14,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body;
 use serde::Serialize;
 
-use crate::body::{Fault, Lease, ResponseBody};
+use crate::body::{Fault, ResponseBody, Upstream};
 use crate::credential::Unavailable;
 use crate::dial::DialError;
 use crate::limits::Exceeded;
@@ -173,7 +173,7 @@ impl Refused {
 
     /// The answer for the caller.
     #[must_use]
-    pub fn into_response<L: Lease>(self, request_id: &str) -> Response<ResponseBody<L>> {
+    pub fn into_response<U: Upstream>(self, request_id: &str) -> Response<ResponseBody<U>> {
         self.into_whole(request_id).map(ResponseBody::own)
     }
 

@@ -8,26 +8,31 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::{Fault, RequestBody, ResponseBody};
 use crate::dial::DialError;
 use crate::outgoing::{Authorized, Repeatable, upgrade};
 
+mod broken;
 mod exclusive;
 mod framing;
 mod health;
+pub mod http1;
+mod incoming;
 mod members;
 mod opening;
 pub mod pool;
 pub mod retry;
 mod shared;
 
+pub use broken::Broken;
+pub use http1::Line;
+pub use incoming::Incoming;
 pub use members::Spread;
 
 use members::Members;
-use pool::{Lease, Pool};
+use pool::Pool;
 
 /// How slow an upstream may be once it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +99,11 @@ pub struct Upstream {
 pub struct Sent {
     /// The head of the answer, and its body on the way.
     pub answer: Answer,
-    /// A second copy of the request, if there can be one.
+    /// The request, if it can be sent again.
     pub copy: Option<Repeatable<RequestBody>>,
-    /// The protocol that the connection speaks from here on, if it was asked to leave HTTP and did.
-    pub switched_to: Option<HeaderValue>,
+    /// The protocol that the connection speaks from here on, and the connection, if it was asked to
+    /// leave HTTP and did.
+    pub switched_to: Option<(HeaderValue, Line)>,
 }
 
 impl Sent {
@@ -111,7 +117,7 @@ impl Sent {
     }
 }
 
-type Answer = Response<ResponseBody<Lease>>;
+type Answer = Response<ResponseBody<Incoming>>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +130,10 @@ pub enum UpstreamError {
     Caller(Fault),
     /// The connection ended before there was an answer.
     #[error("the upstream closed the connection before it answered")]
-    Reset(#[source] hyper::Error),
+    Reset(#[source] Broken),
     /// What came is no answer in HTTP.
     #[error("the upstream's answer is not HTTP as it should be")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Broken),
     /// It switched protocols, which nobody asked it to, or not to this one.
     #[error("the upstream switched protocols without being asked to")]
     Switched,
@@ -158,8 +164,8 @@ impl Upstream {
         self.members.pools()
     }
 
-    /// Sends a request within the deadlines. Gives the answer, and the copy of the request for
-    /// the case that the answer calls for sending it again.
+    /// Sends a request within the deadlines. Gives the answer, and the request for the case that the
+    /// answer calls for sending it again.
     ///
     /// # Errors
     ///
@@ -180,27 +186,28 @@ impl Upstream {
                 sent.map_err(over_time)??
             }
         };
-        let switched_to = match answer.status() {
-            StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, &answer)?),
+        let protocol = match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Some(agreed(asked, answer.headers())?),
             _ => None,
-        };
-        // A connection that has left HTTP carries no further request.
-        let lease = match switched_to {
-            Some(_) => lease.used_up(),
-            None => lease,
         };
         if !framing::is_plain(answer.headers()) {
             return Err(UpstreamError::Framing);
         }
-        let idle = timeouts.for_body(answer.headers());
-        let kept_back = Rc::clone(&self.kept_back);
-        let answer = answer.map(|body: Incoming| {
-            let body = ResponseBody::upstream(body, lease, idle, kept_back);
-            match end {
-                Some(end) => body.until(end),
-                None => body,
-            }
-        });
+        let (head, source) = answer.into_parts();
+        let mut incoming = Incoming::new(source, lease);
+        let switched_to = match protocol {
+            Some(protocol) => Some((
+                protocol,
+                incoming.take_line().ok_or(UpstreamError::Switched)?,
+            )),
+            None => None,
+        };
+        let idle = timeouts.for_body(&head.headers);
+        let mut body = ResponseBody::upstream(incoming, idle, Rc::clone(&self.kept_back));
+        if let Some(end) = end {
+            body = body.until(end);
+        }
+        let answer = Response::from_parts(head, body);
         Ok(Sent {
             answer,
             copy,
@@ -216,11 +223,8 @@ impl Upstream {
 
 /// The protocol that was asked for and that the answer names: a server that leaves HTTP for anything
 /// else, or unasked, is broken, or a request in front of it was read in two ways.
-fn agreed(
-    asked: Option<HeaderValue>,
-    answer: &Response<Incoming>,
-) -> Result<HeaderValue, UpstreamError> {
-    let named = upgrade::only(answer.headers());
+fn agreed(asked: Option<HeaderValue>, answer: &HeaderMap) -> Result<HeaderValue, UpstreamError> {
+    let named = upgrade::only(answer);
     asked
         .filter(|asked| {
             named.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(asked.as_bytes()))

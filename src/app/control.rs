@@ -33,6 +33,10 @@ use crate::supervisor::{self, State};
 use crate::worker::Turn;
 use crate::{confine, telemetry, unwind};
 
+/// How long a thread that reads files waits for the next ones. Each has a heap of its own, and what it
+/// has read stays there: threads that came and went would leave a heap behind each time.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a reload waits for the first tokens of new credentials. What has none by then is in
 /// force without: the state of the network makes no configuration wrong.
 const FIRST_TOKENS: Duration = Duration::from_secs(10);
@@ -96,6 +100,7 @@ impl Control {
         } = duties;
         let runtime = Builder::new_current_thread()
             .enable_all()
+            .thread_keep_alive(KEPT)
             .build_local(LocalOptions::default())?;
         runtime.block_on(async {
             let looking_up = spawn_local(lookups.serve());

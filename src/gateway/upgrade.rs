@@ -12,6 +12,7 @@ use super::Passed;
 use super::tunnel::{self, End};
 use crate::outgoing::upgrade;
 use crate::shutdown::ending::{Signal, Tie};
+use crate::upstream::Line;
 
 /// When the connections must have ended: with those that the caller's came in with, or after the way to
 /// the target has turned.
@@ -22,24 +23,23 @@ pub(super) struct Bounds {
     pub(super) idle: Duration,
 }
 
-/// Tells the caller of the switch, and joins the connections as soon as both have left HTTP. `caller`
-/// is the caller's connection, `protocol` what both sides have agreed on, and `held` is held until they
-/// have ended.
+/// Tells the caller of the switch, and joins the connections as soon as the caller's has left HTTP too.
+/// `caller` is the caller's connection, `switched_to` what both sides have agreed on and the target's
+/// connection, and `held` is held until they have ended.
 pub(super) fn switch(
     mut answer: Passed,
     caller: OnUpgrade,
-    protocol: HeaderValue,
+    switched_to: (HeaderValue, Line),
     bounds: Bounds,
     held: impl Sized + 'static,
 ) -> Passed {
+    let (protocol, upstream) = switched_to;
     upgrade::put(answer.headers_mut(), protocol);
-    let upstream = hyper::upgrade::on(&mut answer);
     spawn_local(async move {
-        match tokio::try_join!(caller, upstream) {
-            Ok((caller, upstream)) => {
-                let (caller, upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
+        match caller.await {
+            Ok(caller) => {
                 tokio::select! {
-                    end = tunnel::connect(caller, upstream, bounds.idle) => say(&end),
+                    end = tunnel::connect(TokioIo::new(caller), upstream, bounds.idle) => say(&end),
                     () = bounds.tie.cut(&bounds.turned) => tracing::debug!("an upgraded connection was cut off"),
                 }
             }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use super::UpstreamError;
 use super::pool::{Lease, Pool};
-use crate::body::Lease as _;
 use crate::dial::DialError;
 
 /// Which of several members requests go to, as long as all of them are well.

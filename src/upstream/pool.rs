@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use http::{Request, Response, header};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::UpstreamError;
-use super::exclusive::{self, Exclusive};
+use super::broken::Broken;
+use super::exclusive::Exclusive;
 use super::health::Health;
+use super::http1::{self, Connection};
+use super::incoming::Source;
 use super::opening::Opening;
 use super::shared::{self, Room, Shared, Stream};
 use crate::backoff::between;
-use crate::body::{self, RequestBody};
+use crate::body::RequestBody;
 use crate::dial::resolver::Resolver;
 use crate::dial::{self, Endpoint, Protocol};
 use crate::metrics;
@@ -152,7 +152,7 @@ impl Pool {
             ..Endpoint::clone(&self.endpoint)
         };
         let stream = self.dial(&endpoint).await?;
-        self.begin_http1(stream).await.map(Some)
+        Ok(Some(self.begin_http1(stream)))
     }
 
     /// A part in a connection that is open, or one that is free.
@@ -187,7 +187,11 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         // Most pools of HTTP/2 never have any.
         let now = idle.last().map(|_| Instant::now())?;
-        while let Some(Idle { connection, until }) = idle.pop() {
+        while let Some(Idle {
+            mut connection,
+            until,
+        }) = idle.pop()
+        {
             if now < until && connection.is_ready() {
                 return Some(Lease {
                     line: Line::Exclusive(connection),
@@ -226,11 +230,11 @@ impl Pool {
         let stream = self.dial(&self.endpoint).await?;
         if stream.get_ref().1.alpn_protocol() != Some(dial::HTTP2) {
             self.opening.learn(1);
-            return self.begin_http1(stream).await;
+            return Ok(self.begin_http1(stream));
         }
         let ends = Instant::now() + self.age();
         let shared = Shared::begin(stream, ends, self.opening.changed()).await;
-        let shared = shared.map_err(UpstreamError::Reset)?;
+        let shared = shared.map_err(|error| UpstreamError::Reset(error.into()))?;
         self.shared.borrow_mut().push(Rc::clone(&shared));
         let (stream, is_reused) = Stream::take(&shared);
         Ok(Lease {
@@ -240,18 +244,14 @@ impl Pool {
         })
     }
 
-    async fn begin_http1(
-        self: &Rc<Self>,
-        stream: TlsStream<TcpStream>,
-    ) -> Result<Lease, UpstreamError> {
+    fn begin_http1(self: &Rc<Self>, stream: TlsStream<TcpStream>) -> Lease {
         let ends = Instant::now() + self.age();
         let title_case = self.endpoint.keep.title_case;
-        let connection = Exclusive::begin(TokioIo::new(stream), ends, title_case).await;
-        Ok(Lease {
-            line: Line::Exclusive(connection.map_err(UpstreamError::Reset)?),
+        Lease {
+            line: Line::Exclusive(Exclusive::new(stream, ends, title_case)),
             is_reused: false,
             pool: Rc::clone(self),
-        })
+        }
     }
 
     /// How old a new connection may become.
@@ -272,7 +272,7 @@ impl Pool {
         let now = Instant::now();
         self.idle
             .borrow_mut()
-            .retain(|it| now < it.until && !it.connection.is_closed());
+            .retain_mut(|it| now < it.until && it.connection.is_ready());
         let oldest = now.checked_sub(self.endpoint.keep.idle);
         self.shared.borrow_mut().retain(|it| {
             it.room() != Room::Gone && !oldest.is_some_and(|oldest| it.is_idle_since(oldest))
@@ -296,23 +296,60 @@ impl Lease {
         Ok(self)
     }
 
-    /// Addresses a request to the member that the connection leads to, and puts it into the words
-    /// of the connection's protocol.
-    pub(super) fn address(&self, request: &mut Request<RequestBody>) {
-        match (&self.line, &self.pool.authority) {
-            (Line::Shared(_), Some(authority)) => shared::address(request, authority),
-            _ => exclusive::address(request, &self.pool.endpoint.authority),
+    /// Whether it can carry a request now.
+    pub(super) fn is_ready(&mut self) -> bool {
+        match &mut self.line {
+            Line::Exclusive(connection) => connection.is_ready(),
+            Line::Shared(stream) => stream.sender().is_ready(),
         }
     }
 
-    /// Sends a request and waits for the head of the answer.
-    pub(super) async fn send(
+    /// Sends a request to the member that the connection leads to, in the words of the connection's
+    /// protocol, and waits for the head of the answer.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, and the body if nothing of the request was written.
+    pub(super) async fn send<B>(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        request: &Request<B>,
+        body: RequestBody,
+    ) -> Result<Response<Source>, (Broken, Option<RequestBody>)> {
+        let endpoint = &self.pool.endpoint;
+        match (&mut self.line, &self.pool.authority) {
+            (Line::Exclusive(connection), _) => {
+                let sent = connection.send(request, &endpoint.authority, body).await;
+                let answer = sent.map_err(|error| (error, None))?;
+                Ok(answer.map(Source::from))
+            }
+            (Line::Shared(stream), Some(authority)) => {
+                let request = shared::put(request, authority, body);
+                let sending = stream.sender().try_send_request(request);
+                match Box::pin(sending).await {
+                    Ok(answer) => Ok(answer.map(Source::Shared)),
+                    Err(mut failure) => {
+                        let unsent = failure.take_message().map(Request::into_body);
+                        Err((failure.into_error().into(), unsent))
+                    }
+                }
+            }
+            (Line::Shared(_), None) => Err((Broken::Malformed("its name is none"), None)),
+        }
+    }
+
+    /// What an answer over HTTP/1 is read from.
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
         match &mut self.line {
-            Line::Exclusive(connection) => connection.send(request).await,
-            Line::Shared(stream) => stream.sender().try_send_request(request).await,
+            Line::Exclusive(connection) => connection.connection(),
+            Line::Shared(_) => None,
+        }
+    }
+
+    /// The connection without HTTP on it, where it is no other request's.
+    pub(super) fn into_line(self) -> Option<http1::Line> {
+        match self.line {
+            Line::Exclusive(connection) => connection.into_line(),
+            Line::Shared(_) => None,
         }
     }
 
@@ -325,52 +362,19 @@ impl Lease {
         }
     }
 
-    /// Learns from an answer how long the connection may be kept.
-    pub(super) fn learn(&mut self, answer: &http::HeaderMap) {
-        if let Line::Exclusive(connection) = &mut self.line {
-            connection.learn(answer);
-        }
-    }
-
-    /// Closes the connection after this request, unless others share it.
-    pub(super) fn used_up(mut self) -> Self {
-        if let Line::Exclusive(connection) = &mut self.line {
-            connection.use_up();
-        }
-        self
-    }
-
     /// Has no further request sent over the connection: something is wrong with it.
     pub(super) fn retire(&self) {
         if let Line::Shared(stream) = &self.line {
             stream.retire();
         }
     }
-}
 
-impl body::Lease for Lease {
-    fn has_hidden(&self) {
-        self.pool.counts.echoes.up();
-    }
-
-    fn release(self) {
-        let Line::Exclusive(mut connection) = self.line else {
-            return;
-        };
-        if connection.is_used_up() {
-            return;
-        }
-        if connection.is_ready() {
+    /// The answer has been read to its end; the connection is free again.
+    pub(super) fn release(self) {
+        if let Line::Exclusive(connection) = self.line
+            && connection.is_reusable()
+        {
             self.pool.put(connection);
-            return;
         }
-        let pool = self.pool;
-        // The answer has been read, but the connection's task has perhaps not run since. It ends by
-        // itself if the connection does.
-        tokio::task::spawn_local(async move {
-            if connection.ready().await {
-                pool.put(connection);
-            }
-        });
     }
 }

@@ -171,22 +171,24 @@ impl Drop for Stream {
     }
 }
 
-/// Says in HTTP/2 where a request goes: `:authority` in place of `Host`, and frames in place of
-/// chunks (RFC 9113 sections 8.2.2 and 8.3.1).
-pub(super) fn address<B>(request: &mut Request<B>, authority: &Authority) {
+/// A request in the words of HTTP/2: `:authority` in place of `Host`, and frames in place of chunks
+/// (RFC 9113 sections 8.2.2 and 8.3.1).
+pub(super) fn put<A, B>(request: &Request<A>, authority: &Authority, body: B) -> Request<B> {
     let mut parts = Parts::default();
     parts.scheme = Some(Scheme::HTTPS);
     parts.authority = Some(authority.clone());
     parts.path_and_query = request.uri().path_and_query().cloned();
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-    *request.version_mut() = Version::HTTP_2;
-    let headers = request.headers_mut();
+    let mut put = Request::new(body);
+    *put.method_mut() = request.method().clone();
+    *put.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *put.version_mut() = Version::HTTP_2;
+    *put.headers_mut() = request.headers().clone();
+    let headers = put.headers_mut();
     headers.remove(header::HOST);
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::UPGRADE);
     headers.remove(header::CONNECTION);
+    put
 }
 
 /// Runs what a connection consists of on this worker, and tells of every step: what the other side

@@ -264,6 +264,29 @@ fn an_answer_before_the_body_is_sent_reaches_the_caller() {
 }
 
 #[test]
+fn an_answer_to_a_body_that_the_target_never_reads_reaches_the_caller() {
+    let upstream = Upstream::with(|conversation| {
+        if conversation.read_head().is_some() {
+            conversation.write(
+                "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig",
+            );
+            // What is unread by now has the system break the connection off.
+        }
+    });
+    let (proxy, _folder) = proxy_to(&upstream, "");
+    for _ in 0..10 {
+        let mut caller = Caller::connect(proxy.address);
+        let head = format!(
+            "PUT /acme HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            64 * PIECE
+        );
+        caller.write(head).write(vec![b'x'; 2 * PIECE]);
+        let answer = caller.read();
+        assert_eq!((answer.status, answer.text().as_str()), (413, "big"));
+    }
+}
+
+#[test]
 fn a_body_above_the_limit_is_refused_declared_or_not() {
     let upstream = Upstream::with(|conversation| while conversation.read_request().is_some() {});
     let folder = Folder::new();

@@ -297,6 +297,30 @@ fn a_connection_with_the_rest_of_an_answer_on_it_is_not_used_again() {
 }
 
 #[test]
+fn what_an_upstream_says_unasked_answers_nobody() {
+    const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let (go_on, has_time) = std::sync::mpsc::channel::<()>();
+    let (is_said, said) = std::sync::mpsc::channel();
+    let has_time = std::sync::Mutex::new(has_time);
+    let upstream = Upstream::with(move |conversation| {
+        while conversation.read_request().is_some() {
+            conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            let time = has_time.lock().expect("no test panics while it holds this");
+            time.recv().expect("the test goes on");
+            conversation.write(EVIL);
+            is_said.send(()).expect("the test waits");
+        }
+    });
+    let (proxy, _folder) = one_worker(&upstream, "");
+    for _ in 0..5 {
+        assert_eq!(get(proxy.address, "/acme").text(), "ok");
+        go_on.send(()).expect("the upstream waits");
+        said.recv().expect("it says so");
+    }
+    assert_eq!(upstream.connections(), 5);
+}
+
+#[test]
 fn answers_never_reach_the_wrong_caller() {
     let served = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&served);

@@ -14,9 +14,8 @@ const DAY: u64 = 24 * 60 * 60;
 fn write(folder: &Folder, name: &str, days: u64) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-    let now = Clock::system().now().wall;
     // And an hour, for a test that takes its time.
-    let end = now + Duration::from_secs(days * DAY + 3600);
+    let end = Clock::system().now().wall + Duration::from_secs(days * DAY + 3600);
     params.not_after = date_time_ymd(1970, 1, 1) + end;
     let certificate = params.self_signed(&key).expect("a certificate");
     folder.write(&format!("{name}.pem"), certificate.pem());
