@@ -295,3 +295,27 @@ impl Reading {
         Ok((!data.is_empty()).then(|| Frame::data(data)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_unasked_is_seen_by_a_task_that_has_had_its_turn() {
+        let (near, mut far) = duplex(64);
+        let mut connection = Connection::new(near, false);
+        assert!(connection.is_ready());
+        far.write_all(b"HTTP/1.1 200 OK").await.expect("a line");
+        let is_ready = poll_fn(|context| {
+            // The turn is over when what is there is not read.
+            let (mut busy, mut other) = duplex(1024);
+            assert!(pin!(other.write_all(&[0; 1024])).poll(context).is_ready());
+            let mut byte = [0];
+            while pin!(busy.read_exact(&mut byte)).poll(context).is_ready() {}
+            Poll::Ready(connection.is_ready())
+        });
+        assert!(!is_ready.await);
+    }
+}

@@ -56,7 +56,7 @@ impl Aside {
             rest: Rest::Sending,
             reading,
         };
-        spawn_local(both.go_on(given));
+        spawn_local(both.go_on(given, PATIENCE));
         Self { pieces, is_over }
     }
 
@@ -107,7 +107,7 @@ where
     L: AsyncRead + AsyncWrite + Unpin + 'static,
     B: Body<Data = Bytes, Error = Fault> + Unpin + 'static,
 {
-    async fn go_on(mut self, given: mpsc::Sender<Given>) {
+    async fn go_on(mut self, given: mpsc::Sender<Given>, patience: Duration) {
         while !self.reading.is_over() {
             let piece = select! {
                 biased;
@@ -126,16 +126,16 @@ where
             }
         }
         // The caller may wait until all it has to say is heard.
-        let mut patience = pin!(sleep(PATIENCE));
+        let mut timer = pin!(sleep(patience));
         poll_fn(|context| {
             let sent = self.sending.sent();
             if self.poll_send(context) {
                 return Poll::Ready(());
             }
             if self.sending.sent() != sent {
-                patience.as_mut().reset(Instant::now() + PATIENCE);
+                timer.as_mut().reset(Instant::now() + patience);
             }
-            patience.as_mut().poll(context)
+            timer.as_mut().poll(context)
         })
         .await;
     }
@@ -163,5 +163,62 @@ where
             self.rest = Rest::Gone;
         }
         matches!(self.rest, Rest::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http::header::HeaderValue;
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::upstream::http1::head::Extent;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// A request of 64 KiB and an answer of 4 bytes, over a narrow line, and that line's other end.
+    fn both() -> (
+        Both<DuplexStream, impl Body<Data = Bytes, Error = Fault> + Unpin>,
+        DuplexStream,
+    ) {
+        let (near, far) = duplex(64);
+        let request = Request::post("/").header("host", "x").body(());
+        let body = Full::from(vec![b'x'; 64 * 1024]).map_err(|_| Fault::BrokeOff);
+        let authority = HeaderValue::from_static("x");
+        let request = request.expect("a request");
+        let both = Both {
+            connection: Connection::new(near, false),
+            sending: Sending::begin(&request, &authority, body, false, Vec::new()),
+            rest: Rest::Sending,
+            reading: Reading {
+                extent: Extent::Length(4),
+            },
+        };
+        (both, far)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_takes_is_given_up_once_it_is_answered() {
+        let (both, mut far) = both();
+        far.write_all(b"done").await.expect("a line");
+        let (given, mut pieces) = mpsc::channel(1);
+        let over = timeout(SOON, both.go_on(given, Duration::from_millis(20)));
+        over.await.expect("it ends");
+        let given = pieces.recv().await.expect("a piece");
+        assert!(given.is_last && matches!(given.piece, Some(Ok(_))));
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_task_is_lost_is_not_taken_for_a_whole_one() {
+        let (given, pieces) = mpsc::channel(1);
+        let is_over = false;
+        let mut aside = Aside { pieces, is_over };
+        drop(given);
+        let piece = poll_fn(|context| aside.poll_frame(context)).await;
+        assert!(matches!(piece, Some(Err(Broken::Truncated))));
+        assert!(!aside.is_over());
     }
 }
