@@ -110,8 +110,8 @@ pub(super) fn read(come: &mut BytesMut, end: usize, method: &Method) -> Result<H
 pub(super) fn trailers(come: Bytes) -> Result<HeaderMap, Broken> {
     let mut parsed = [httparse::EMPTY_HEADER; HEADERS];
     match httparse::parse_headers(&come, &mut parsed).map_err(malformed)? {
-        httparse::Status::Complete((_, parsed)) => headers(&come, parsed),
-        httparse::Status::Partial => Err(Broken::Malformed("its trailers have no end")),
+        httparse::Status::Complete((end, parsed)) if end == come.len() => headers(&come, parsed),
+        _ => Err(Broken::Malformed("its trailers have no end")),
     }
 }
 
@@ -186,13 +186,16 @@ fn extent(answer: &Response<()>, method: &Method) -> Result<Extent, Broken> {
     }
 }
 
-/// Whether the other side keeps the connection (RFC 9112 section 9.3).
+/// Whether the other side keeps the connection for HTTP (RFC 9112 section 9.3).
 fn is_kept(answer: &Response<()>) -> bool {
     let names = |option: &[u8]| {
         let values = answer.headers().get_all(header::CONNECTION).iter();
         let mut options = values.flat_map(|it| it.as_bytes().split(|byte| *byte == b','));
         options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option))
     };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return false;
+    }
     let is_by_default = answer.version() == Version::HTTP_11;
     (is_by_default || names(b"keep-alive")) && !names(b"close")
 }
@@ -311,6 +314,8 @@ mod tests {
         assert!(!old(""));
         assert!(old("Connection: keep-alive\r\n"));
         assert!(!get("").expect("a head").is_kept);
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nbody";
+        assert!(!head(switch, &Method::GET).expect("a head").is_kept);
     }
 
     #[test]
