@@ -33,6 +33,16 @@ impl Address {
             return inherited(name);
         }
         text.parse().map(Self::Ip).map_err(|_| {
+            if let Some(port) = text.strip_prefix("localhost:") {
+                return format!(
+                    "`{text}` is a name, and names have several addresses: write 127.0.0.1:{port} or [::1]:{port}"
+                );
+            }
+            if let Some(port) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')) {
+                return format!(
+                    "`{text}` says no address: 127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} for all that can reach it"
+                );
+            }
             format!(
                 "`{text}` is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080, nor unix:PATH or systemd:NAME"
             )

@@ -86,7 +86,7 @@ fn a_configuration_that_is_not_there_or_not_text_is_one_that_cannot_be_used() {
     for (name, said) in [
         (
             "absent.toml",
-            "there is no file absent.toml\n    help: name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml\n",
+            "there is no file absent.toml\n    help: name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml; `countersign init` prints one to begin with\n",
         ),
         ("latin-1.toml", "latin-1.toml is not text in UTF-8\n"),
         (
