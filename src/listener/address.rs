@@ -163,7 +163,8 @@ mod tests {
     fn what_is_no_address_is_refused_with_a_sentence() {
         let long = format!("unix:/{}", "a".repeat(LONGEST));
         for (text, reason) in [
-            ("localhost:8080", "not an address and a port"),
+            ("localhost:8080", "write 127.0.0.1:8080"),
+            ("*:8080", "0.0.0.0:8080 for all"),
             ("127.0.0.1", "not an address and a port"),
             ("unix:", "names no socket"),
             ("unix:/run/", "names no socket"),
