@@ -62,6 +62,18 @@ fn check_leaves_with_0_if_a_configuration_can_be_used() {
 }
 
 #[test]
+fn what_other_machines_can_reach_is_pointed_out() {
+    let config = GOOD.replace("127.0.0.1:8080", "0.0.0.0:8080");
+    let pages = "[admin]\naddress = \"[::]:9901\"\n";
+    let (code, _, err) = check(&folder(&(config + pages)), &["check"]);
+    assert_eq!(code, Some(0), "{err}");
+    for place in ["0.0.0.0:8080 (listener `local`)", "[::]:9901 ([admin])"] {
+        let note = format!("note: whoever can reach {place} can ");
+        assert!(err.contains(&note), "{err}");
+    }
+}
+
+#[test]
 fn check_leaves_with_78_and_says_why_on_stderr_if_not() {
     let folder = folder(&GOOD.replace("user      = 123\n", "usr = 123\n"));
     let (code, out, err) = check(&folder, &["check", "--print"]);
