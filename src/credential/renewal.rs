@@ -267,7 +267,7 @@ fn has_password(source: &Source) -> bool {
     }
 }
 
-fn assertion_keys(source: &Source) -> Option<&super::self_signed::Keys> {
+fn assertion_keys(source: &Source) -> Option<&super::keys::Keys> {
     match source {
         Source::SelfSigned(source) => Some(&source.keys),
         Source::Exchange(exchange) => exchange.assertion.as_ref().map(|it| &it.keys),
@@ -299,7 +299,7 @@ fn secrets(source: &Source) -> Vec<&dyn Kept> {
     let mut all: Vec<&dyn Kept> = Vec::new();
     for key in assertion_keys(source)
         .into_iter()
-        .flat_map(super::self_signed::Keys::all)
+        .flat_map(super::keys::Keys::all)
     {
         all.push(key);
     }
