@@ -28,9 +28,11 @@ pub mod keys;
 pub mod login;
 mod memory;
 mod mint;
+mod patience;
 pub mod placement;
 pub mod renewal;
 pub mod report;
+pub mod secrets;
 pub mod self_signed;
 pub mod step;
 pub mod template;
@@ -43,6 +45,7 @@ pub use trial::Trial;
 use cell::{Cell, State, View};
 use exchange::Exchange;
 use fixed::Static;
+use keys::Keys;
 use login::Login;
 use memory::Memory;
 use placement::Placement;
@@ -111,6 +114,17 @@ pub enum Source {
     Login(Box<Login>),
     /// A token that stands somewhere.
     Static(Box<Static>),
+}
+
+impl Source {
+    /// The keys that it signs with, if it signs.
+    fn keys(&self) -> Option<&Keys> {
+        match self {
+            Self::SelfSigned(source) => Some(&source.keys),
+            Self::Exchange(exchange) => exchange.assertion.as_ref().map(|it| &it.keys),
+            Self::Login(_) | Self::Static(_) => None,
+        }
+    }
 }
 
 /// A credential in service, shared by all threads.
@@ -214,7 +228,7 @@ impl Credential {
         {
             let signed = source.sign(self.clock.now(), 0, &[]);
             let value = signed.and_then(|minted| self.config.placement.value(&minted.token));
-            return value.map_err(|error| self.unavailable(&error, RETRY));
+            return value.map_err(|error| self.unavailable(chain(&error), RETRY));
         }
         let now = self.clock.now();
         if let Some(value) = view.borrow_mut().good_at(now, &self.cell) {
@@ -227,16 +241,11 @@ impl Credential {
     async fn wait(&self, patience: Duration) -> Result<HeaderValue, Unavailable> {
         match tokio::time::timeout(patience, self.cell.wait(&self.clock)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(failure)) => Err(Unavailable {
-                credential: self.config.name.clone(),
-                reason: failure.reason,
-                retry_after: failure.until.left(self.clock.now()),
-            }),
-            Err(_) => Err(Unavailable {
-                credential: self.config.name.clone(),
-                reason: format!("none came within {patience:?}"),
-                retry_after: RETRY,
-            }),
+            Ok(Err(failure)) => {
+                let wait = failure.until.left(self.clock.now());
+                Err(self.unavailable(failure.reason, wait))
+            }
+            Err(_) => Err(self.unavailable(format!("none came within {patience:?}"), RETRY)),
         }
     }
 
@@ -279,8 +288,7 @@ impl Credential {
         }
     }
 
-    fn unavailable(&self, error: &MintError, retry_after: Duration) -> Unavailable {
-        let reason = chain(error);
+    fn unavailable(&self, reason: String, retry_after: Duration) -> Unavailable {
         Unavailable {
             credential: self.config.name.clone(),
             reason,

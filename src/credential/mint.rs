@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call::Tools;
 use super::memory::Memory;
-use super::{Credential, MintError, Source, cell, renewal};
+use super::{Credential, MintError, Source, cell, renewal, secrets};
 use crate::clock::Moment;
 use crate::jws;
 
@@ -38,12 +38,6 @@ pub struct Once {
 impl Credential {
     /// Gets one token for whoever asks at the command line: nothing of it is kept.
     pub async fn mint_once(self: &Arc<Self>, tools: &Tools) -> Once {
-        if let Err(error) = renewal::run_commands(self).await {
-            return Once {
-                outcome: Err(error),
-                offset: 0,
-            };
-        }
         let mut memory = Memory::default();
         let outcome = self.get(&mut memory, tools).await;
         let is_fit = |minted: Minted| self.config.placement.value(&minted.token).map(|_| minted);
@@ -53,7 +47,12 @@ impl Credential {
         }
     }
 
-    async fn get(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {
+    async fn get(
+        self: &Arc<Self>,
+        memory: &mut Memory,
+        tools: &Tools,
+    ) -> Result<Minted, MintError> {
+        secrets::run_commands(self).await?;
         match &self.config.source {
             Source::SelfSigned(source) => source.sign(self.clock.now(), 0, &[]),
             Source::Exchange(source) => source.mint(memory, tools).await,
@@ -64,7 +63,7 @@ impl Credential {
 
     /// Gets one token from the source and makes it ready for requests.
     pub(super) async fn mint(
-        &self,
+        self: &Arc<Self>,
         memory: &mut Memory,
         tools: &Tools,
     ) -> Result<cell::Token, MintError> {
