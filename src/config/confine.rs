@@ -58,11 +58,9 @@ pub(super) fn read(
         }
     }
     match admin.map(|it| &it.address) {
-        Some(admin::Address::Tcp(address)) => ports.push(address.port()),
-        Some(admin::Address::Unix(path)) => {
-            needs.write.extend(path.parent().map(folder));
-        }
-        None => {}
+        Some(Address::Ip(address)) => ports.push(address.port()),
+        Some(Address::Unix(path)) => needs.write.extend(path.parent().map(folder)),
+        Some(Address::Inherited(_)) | None => {}
     }
     if admin.is_some() {
         // Where memory and descriptors are counted.
