@@ -44,7 +44,7 @@ impl Files {
         key.zeroize();
         let signing = signing.map_err(|_| {
             let message = format!("{reference} is of no kind that TLS can be served with");
-            unresolved(
+            Unresolved::new(
                 message,
                 "keys are RSA from 2048 bits, P-256, P-384, P-521 or Ed25519",
             )
@@ -53,7 +53,7 @@ impl Files {
         let shown = self.folder.join(&identity.certificate);
         certified.keys_match().map_err(|_| {
             let message = format!("{reference} is not the key of {}", shown.display());
-            unresolved(
+            Unresolved::new(
                 message,
                 "the server's own certificate comes first in its file",
             )
@@ -103,19 +103,12 @@ impl Files {
                 true => "it holds a private key: are `certificate` and `key` swapped?",
                 false => "it must be PEM: -----BEGIN CERTIFICATE-----",
             };
-            return Err(unresolved(message, help));
+            return Err(Unresolved::new(message, help));
         }
         Ok(certificates)
     }
 }
 
-fn unresolved(message: impl Into<String>, help: &str) -> Unresolved {
-    Unresolved {
-        message: message.into(),
-        help: help.into(),
-    }
-}
-
 pub(super) fn wrong(message: String) -> Unresolved {
-    unresolved(message, "")
+    Unresolved::new(message, "")
 }
