@@ -26,12 +26,13 @@ use http::{Method, Request, header};
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::task::{spawn_local, yield_now};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::clock::{Clock, Moment};
 use crate::credential::Credential;
 use crate::host::{self, Pattern};
-use crate::listener;
+use crate::listener::bind::Acceptor;
+use crate::listener::{self, Address, BindError, Bound};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::shutdown::Drain;
@@ -41,16 +42,13 @@ mod answer;
 mod exposition;
 mod process;
 mod readiness;
-mod socket;
 mod status;
 mod visits;
 
 use answer::{Answer, json, problem, text};
-use socket::Listener;
 use visits::Visits;
 
 pub use readiness::Ready;
-pub use socket::{Address, BindError, Bound, bind};
 
 /// Where the admin pages are, and what they ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,26 +94,50 @@ pub struct Admin {
 /// How long an operator waits for a renewal; a token endpoint has 5 s to answer, as a rule.
 const RENEWAL: Duration = Duration::from_secs(10);
 
+/// How long to wait after a connection could not be accepted. Out of descriptors, as a rule: they come
+/// back when connections end.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Listens where the pages are to be. A runtime with I/O must be around.
+///
+/// # Errors
+///
+/// [`BindError`] with the address.
+pub fn bind(config: &Config) -> Result<Bound, BindError> {
+    listener::bind(&listener::Config::at("admin", config.address.clone()), 1)
+}
+
 /// Serves the pages for as long as the control thread runs.
 ///
 /// # Errors
 ///
 /// If the runtime does not take the socket.
 pub async fn serve(bound: Bound, admin: Rc<Admin>) -> io::Result<Infallible> {
-    let listener = Listener::new(bound)?;
+    // The socket's file goes with it.
+    let Bound {
+        mut sockets,
+        file: _file,
+        ..
+    } = bound;
+    let acceptor = Acceptor::new(sockets.pop().expect("one was asked for"))?;
     let visits = Visits::default();
-    unwind::again("the admin pages", || receive(&listener, &visits, &admin)).await
+    unwind::again("the admin pages", || receive(&acceptor, &visits, &admin)).await
 }
 
 async fn receive(
-    listener: &Listener,
+    acceptor: &Acceptor,
     visits: &Visits,
     admin: &Rc<Admin>,
 ) -> io::Result<Infallible> {
     loop {
-        let (stream, local) = listener.accept().await;
+        let Ok(socket) = acceptor.accept().await else {
+            sleep(RETRY).await;
+            continue;
+        };
+        // Whoever is gone already has no address any more, and asks for nothing.
+        let Ok(local) = socket.local() else { continue };
         let admin = Rc::clone(admin);
-        visits.begin(stream, move |request| {
+        visits.begin(socket, move |request| {
             let admin = Rc::clone(&admin);
             async move { admin.answer(&request, local).await }
         });

@@ -78,8 +78,8 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The address of the admin pages could not be bound.
-    #[error(transparent)]
-    Admin(#[from] admin::BindError),
+    #[error("{0}, for the admin pages")]
+    Admin(BindError),
     /// The system gave no thread, timer or socket.
     #[error("the system does not let a thread start")]
     System(#[from] io::Error),
@@ -88,7 +88,7 @@ pub enum StartError {
 /// A running proxy. Dropping it ends it at once; [`Running::drain`] ends it properly.
 #[derive(Debug)]
 pub struct Running {
-    admin: Option<admin::Address>,
+    admin: Option<Address>,
     plans: Arc<ArcSwap<Plan>>,
     reload: Reload,
     /// Ends the workers.
@@ -112,7 +112,7 @@ impl Running {
 
     /// Where the admin pages are, if anywhere.
     #[must_use]
-    pub fn admin(&self) -> Option<&admin::Address> {
+    pub fn admin(&self) -> Option<&Address> {
         self.admin.as_ref()
     }
 
@@ -189,15 +189,19 @@ fn run(mut config: Config, origin: Option<Origin>, clock: Clock) -> Result<Runni
     seats::raise_descriptor_limit();
     let seats = Seats::new(config.connections.unwrap_or_else(seats::most));
     succession::bound_requests(&mut config);
-    let bound = {
+    let (bound, pages) = {
         // Sockets are set up by the runtime's types and need one to be around, idle as it is.
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let _context = runtime.enter();
-        listeners::succeed(config.listeners.clone(), &[], workers)?
-    };
-    let pages = match &config.admin {
-        Some(admin) => Some((admin.clone(), admin::bind(&admin.address)?)),
-        None => None,
+        let bound = listeners::succeed(config.listeners.clone(), &[], workers)?;
+        let pages = match &config.admin {
+            Some(config) => {
+                let bound = admin::bind(config).map_err(StartError::Admin)?;
+                Some((config.clone(), bound))
+            }
+            None => None,
+        };
+        (bound, pages)
     };
     let mut made: Vec<Arc<Credential>> = Vec::new();
     let new = |config| {

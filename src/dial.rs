@@ -275,7 +275,7 @@ pub async fn connect(endpoint: &Endpoint, resolver: &Resolver) -> Result<TcpStre
 impl Endpoint {
     /// The port that is really connected to.
     #[must_use]
-    pub fn next_port(&self) -> u16 {
+    fn next_port(&self) -> u16 {
         match (&self.via, self.connect) {
             (Some(via), _) => via.port,
             (None, Some(address)) => address.port(),

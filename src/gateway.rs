@@ -16,29 +16,29 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::clock::Clock;
 use crate::credential::cell::View;
 use crate::credential::{Credential, Trial};
-use crate::dial::Endpoint;
 use crate::dial::resolver::Resolver;
 use crate::listener::admit_caller;
 use crate::listener::door::{self, Turned};
 use crate::listener::stream::{Socket, Stream};
 use crate::normalize::{Normalized, normalize};
 use crate::outgoing::{Authorized, Repeatable, prepare};
-use crate::plan::{Plan, Route, Target};
+use crate::plan::{Plan, Route};
 use crate::respond::Refused;
-use crate::shutdown::ending::{Signal, Tie};
+use crate::shutdown::ending::Tie;
 use crate::unwind::caught;
-use crate::upstream::pool::Pool;
-use crate::upstream::{self, Sent, Upstream};
+use crate::upstream::{self, Sent};
 use crate::{listener, metrics};
 
 mod choose;
 mod exchange;
 mod passage;
+mod snapshot;
 mod tunnel;
 mod upgrade;
 
 use exchange::Exchange;
-use passage::{Carried, Note, Passage, Place};
+use passage::{Carried, Note, Passage};
+use snapshot::Snapshot;
 use upgrade::Bounds;
 
 pub use crate::listener::Entrance;
@@ -64,89 +64,11 @@ pub struct Gateway {
     ids: RequestIds,
 }
 
-/// A plan with what this worker alone has of it. Requests share it by a count that no other thread
-/// touches.
-#[derive(Debug)]
-struct Snapshot {
-    plan: Arc<Plan>,
-    upstreams: Vec<Upstream>,
-    views: Vec<RefCell<View>>,
-    /// The targets, as they are counted here.
-    places: Vec<Rc<Place>>,
-    /// Where requests are counted that come to no target.
-    nowhere: Rc<Place>,
-    /// What tells connections that have left HTTP that the way to their target is another one now.
-    turns: Vec<Rc<Signal>>,
-}
-
 /// A snapshot that listeners have gone with: their connections are served by it to their end.
 #[derive(Debug)]
 struct Former {
     snapshot: Rc<Snapshot>,
     gone: Vec<listener::Id>,
-}
-
-impl Snapshot {
-    /// `before` is the snapshot that this one follows: pools of the same places are taken over with
-    /// their connections.
-    fn new(
-        plan: Arc<Plan>,
-        resolver: &Resolver,
-        counts: &metrics::Worker,
-        before: Option<&Self>,
-    ) -> Self {
-        let former: Vec<&Rc<Pool>> = before
-            .into_iter()
-            .flat_map(|it| it.upstreams.iter().flat_map(Upstream::pools))
-            .collect();
-        let pool = |endpoint: &Arc<Endpoint>, counts: &Arc<metrics::Target>| {
-            let is_same = |it: &&&Rc<Pool>| it.serves(endpoint) && Arc::ptr_eq(it.counts(), counts);
-            let same = former.iter().find(is_same);
-            let (endpoint, counts) = (Arc::clone(endpoint), Arc::clone(counts));
-            let new = || Rc::new(Pool::new(endpoint, resolver.clone(), counts));
-            same.map_or_else(new, |it| Rc::clone(it))
-        };
-        let places: Vec<Rc<Place>> = plan
-            .targets
-            .iter()
-            .map(|target| Rc::new(Place::of(target, &plan, counts)))
-            .collect();
-        let upstream = |(target, place): (&Target, &Rc<Place>)| {
-            let endpoints = target.endpoints.iter();
-            let pools = endpoints.map(|it| pool(it, &place.counts));
-            let kept_back = target.respond.kept_back().into();
-            Upstream::new(pools.collect(), target.spread, kept_back)
-        };
-        let upstreams = plan.targets.iter().zip(&places).map(upstream).collect();
-        let views = plan
-            .credentials
-            .iter()
-            .map(|credential| credential.view())
-            .collect();
-        let turn = |target: usize| {
-            let same = before.and_then(|it| {
-                let place = plan.leads_as(target, &it.plan)?;
-                Some(Rc::clone(&it.turns[place]))
-            });
-            same.unwrap_or_default()
-        };
-        let turns = (0..plan.targets.len()).map(turn).collect();
-        Self {
-            plan,
-            upstreams,
-            views,
-            places,
-            nowhere: Rc::new(Place::nowhere(counts)),
-            turns,
-        }
-    }
-
-    /// Tells connections that have left HTTP whose way is none of the next snapshot's.
-    fn turn_to(&self, next: &Self) {
-        let goes_on = |turn: &&Rc<Signal>| next.turns.iter().any(|it| Rc::ptr_eq(it, turn));
-        let over = self.turns.iter().filter(|it| !goes_on(it));
-        over.for_each(|it| it.begin());
-    }
 }
 
 impl Gateway {

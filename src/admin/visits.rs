@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::answer::Answer;
-use super::socket::Stream;
+use crate::listener::stream::Socket;
 
 /// Connections at once: a few scrapers and a few operators.
 const MOST: usize = 32;
@@ -49,11 +49,8 @@ struct Visit {
 
 impl Visits {
     /// Serves a connection, in place of another one if there are too many.
-    pub(super) fn begin<F>(
-        &self,
-        stream: Box<dyn Stream>,
-        answer: impl Fn(Request<Incoming>) -> F + 'static,
-    ) where
+    pub(super) fn begin<F>(&self, socket: Socket, answer: impl Fn(Request<Incoming>) -> F + 'static)
+    where
         F: Future<Output = Answer> + 'static,
     {
         self.make_room();
@@ -65,7 +62,7 @@ impl Visits {
         self.0.borrow_mut().push_back(Rc::clone(&visit));
         let all = Rc::clone(&self.0);
         spawn_local(async move {
-            let conversation = pin!(converse(stream, &visit, &all, answer));
+            let conversation = pin!(converse(socket, &visit, &all, answer));
             tokio::select! {
                 _ = timeout(LIFE, conversation) => {}
                 _ = ended => {}
@@ -89,7 +86,7 @@ impl Visits {
 }
 
 async fn converse<F: Future<Output = Answer>>(
-    stream: Box<dyn Stream>,
+    socket: Socket,
     visit: &Rc<Visit>,
     all: &RefCell<VecDeque<Rc<Visit>>>,
     answer: impl Fn(Request<Incoming>) -> F,
@@ -113,6 +110,6 @@ async fn converse<F: Future<Output = Answer>>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(socket), service)
         .await
 }

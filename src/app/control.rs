@@ -66,7 +66,7 @@ pub(super) struct Duties {
     /// What there is to reload.
     pub(super) origin: Option<Origin>,
     /// The admin pages.
-    pub(super) pages: Option<(admin::Bound, Admin)>,
+    pub(super) pages: Option<(listener::Bound, Admin)>,
 }
 
 impl Control {

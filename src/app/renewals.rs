@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::task::JoinSet;
 
 use crate::credential::call::Tools;
-use crate::credential::{self, Credential, renewal};
+use crate::credential::{self, Credential, renewal, secrets};
 use crate::plan::Plan;
 
 /// All credentials that are kept fresh.
@@ -33,7 +33,7 @@ impl Renewals {
     /// Keeps a credential fresh from now on.
     pub(super) fn begin(&mut self, credential: &Arc<Credential>) {
         let mut tasks = JoinSet::new();
-        tasks.spawn_local(renewal::watch(Arc::clone(credential)));
+        tasks.spawn_local(secrets::watch(Arc::clone(credential)));
         tasks.spawn_local(renewal::keep(Arc::clone(credential), self.tools.clone()));
         self.running.push(Renewal {
             credential: Arc::clone(credential),

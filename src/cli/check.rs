@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::CONFIG;
-use crate::admin::Address;
 use crate::config::problem::Problems;
 use crate::config::{self, Loaded};
+use crate::listener::Address;
 use crate::secret::store::Store;
 
 /// Reads the file and says what is wrong with it, or prints what will be in force.
@@ -31,7 +31,7 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
             listener.address, listener.name
         );
     }
-    if let Some(Address::Tcp(address)) = config.admin.as_ref().map(|it| &it.address)
+    if let Some(Address::Ip(address)) = config.admin.as_ref().map(|it| &it.address)
         && !address.ip().is_loopback()
     {
         eprintln!(

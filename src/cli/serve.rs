@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use super::check::{self, count};
 use super::process;
-use crate::admin::Address;
 use crate::app::{self, Running};
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::confine;
-use crate::listener::{self, inherited};
+use crate::listener::{self, Address, inherited};
 use crate::plan::{Listener, Plan};
 use crate::router::Rule;
 use crate::secret::store::Store;
@@ -71,12 +70,14 @@ fn announce(running: &Running) {
     for Listener { config, bound, .. } in &plan.listeners {
         say_who_reaches(config, bound);
     }
-    match running.admin() {
-        Some(Address::Tcp(address)) if !address.ip().is_loopback() => tracing::warn!(
-            "health, metrics and status are on http://{address}: whoever can reach this address can see them, reload the configuration and have credentials renewed"
-        ),
-        Some(address) => tracing::info!("health, metrics and status are on {address}"),
-        None => {}
+    if let Some(address) = running.admin() {
+        let said = format!("health, metrics and status are on {}", url("http", address));
+        match address.is_local() {
+            Some(true) => tracing::info!("{said}"),
+            _ => tracing::warn!(
+                "{said}: whoever can reach this address can see them, reload the configuration and have credentials renewed"
+            ),
+        }
     }
     for (rule, route) in plan.routes.iter() {
         let target = &plan.targets[route.target];
@@ -99,12 +100,9 @@ fn announce(running: &Running) {
     }
 }
 
-fn say_who_reaches(listener: &listener::Config, address: &listener::Address) {
+fn say_who_reaches(listener: &listener::Config, address: &Address) {
     let name = &listener.name;
-    let url = match address.ip() {
-        Some(address) => format!("{}://{address}", listener.scheme()),
-        None => address.to_string(),
-    };
+    let url = url(listener.scheme(), address);
     let bound = format!("listening on {url} (listener `{name}`)");
     match address.is_local() {
         Some(true) => tracing::info!("{bound}: this machine only"),
@@ -114,6 +112,14 @@ fn say_who_reaches(listener: &listener::Config, address: &listener::Address) {
         _ => tracing::warn!(
             "{bound}: reachable from other machines, and whoever can reach this address can use the credentials; listeners.{name}.allow says who may"
         ),
+    }
+}
+
+/// A URL, where an address has one.
+fn url(scheme: &str, address: &Address) -> String {
+    match address.ip() {
+        Some(address) => format!("{scheme}://{address}"),
+        None => address.to_string(),
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::listeners;
 use super::read::{Given, Reader};
-use crate::admin::{Address, Config, Ready};
+use crate::admin::{Config, Ready};
 use crate::host::Pattern;
-use crate::listener;
+use crate::listener::Address;
 
 /// Reads it, if it is there.
 pub(super) fn read(
@@ -39,12 +39,9 @@ pub(super) fn read(
 }
 
 fn note_taken(given: &Given<Address>, reader: &Reader<'_>, listeners: &[listeners::Read]) {
-    let own = match &given.value {
-        Address::Tcp(address) => listener::Address::Ip(*address),
-        Address::Unix(path) => listener::Address::Unix(path.clone()),
-    };
+    let own = &given.value;
     let mut listeners = listeners.iter().map(|it| &it.config);
-    if let Some(listener) = listeners.find(|it| it.address.is_taken_by(&own)) {
+    if let Some(listener) = listeners.find(|it| it.address.is_taken_by(own)) {
         let message = format!(
             "[admin] has the address of listener `{}`, {own}",
             listener.name
@@ -56,13 +53,10 @@ fn note_taken(given: &Given<Address>, reader: &Reader<'_>, listeners: &[listener
 }
 
 fn address(text: &str, folder: &Path) -> Result<Address, String> {
-    match text.strip_prefix("unix:") {
-        Some("") => Err(format!("`{text}` names no file")),
-        Some(path) => Ok(Address::Unix(folder.join(path))),
-        None => text.parse().map(Address::Tcp).map_err(|_| {
-            format!(
-                "`{text}` is neither an address and a port, such as 127.0.0.1:9901, nor unix:PATH"
-            )
-        }),
+    if text.starts_with("unix:") {
+        return Address::parse(text, folder);
     }
+    text.parse().map(Address::Ip).map_err(|_| {
+        format!("`{text}` is neither an address and a port, such as 127.0.0.1:9901, nor unix:PATH")
+    })
 }

@@ -113,12 +113,14 @@ fn note_admin(
     needs.note(Need::Read(counted.clone()), at);
     needs.read.insert(counted);
     match &admin.address {
-        admin::Address::Tcp(address) => {
+        Address::Ip(address) => {
             let port = Some(address.port()).filter(|port| *port != 0);
             needs.note(Need::Bind(port), at);
             ports.push(address.port());
         }
-        admin::Address::Unix(path) => needs.write.extend(path.parent().map(folder)),
+        Address::Unix(path) => needs.write.extend(path.parent().map(folder)),
+        // It is there already.
+        Address::Inherited(_) => {}
     }
 }
 

@@ -6,141 +6,10 @@
 //! The sections are a table, which reads best with one key a line however long that is: this is why
 //! `rustfmt` skips them.
 
-/// A table of the configuration.
-#[derive(Debug)]
-pub struct Section {
-    /// How it is called in messages and in the example; `NAME` stands for the operator's name.
-    pub path: &'static str,
-    /// Its keys.
-    pub keys: &'static [Key],
-}
+mod declaration;
 
-impl Section {
-    /// The key of that name.
-    #[must_use]
-    pub fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-
-    /// The names of all keys.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone {
-        self.keys.iter().map(|key| key.name)
-    }
-}
-
-/// One key.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name, in kebab-case.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// Whether it may be left out, and what holds then.
-    pub presence: Presence,
-    /// What it is for.
-    pub doc: &'static str,
-}
-
-/// Whether a key may be left out.
-#[derive(Debug)]
-pub enum Presence {
-    /// It must be given.
-    Required,
-    /// It may be left out, and then nothing of the sort happens.
-    Optional,
-    /// It may be left out, and then this TOML value holds.
-    Default(&'static str),
-}
-
-/// What a key takes.
-#[derive(Debug)]
-pub enum Kind {
-    /// A string.
-    Text,
-    /// A string, or a reference to one: an identifier.
-    Identifier,
-    /// A reference and never the thing itself: a key, a password, a shared secret.
-    Secret,
-    /// A whole number within bounds.
-    Integer(i64, i64),
-    /// A list of whole numbers within bounds.
-    Integers(i64, i64),
-    /// `true` or `false`.
-    Boolean,
-    /// A duration such as `"30s"`.
-    Duration,
-    /// A duration that is longer than none.
-    Timeout,
-    /// A size such as `"64KiB"`.
-    Size,
-    /// One of a few words.
-    Word(&'static [&'static str]),
-    /// A list of strings.
-    Texts,
-    /// A table of strings.
-    TextTable,
-    /// A table of anything; what it means is the reader's business.
-    Free,
-    /// Anything at all.
-    Any,
-    /// A string, or a table with keys of its own that says more.
-    TextOrTable(&'static Section),
-    /// A table with keys of its own.
-    Table(&'static Section),
-    /// A list of tables with keys of their own.
-    Tables(&'static Section),
-    /// Tables under names of the operator's choosing.
-    Named(&'static Section),
-}
-
-impl Kind {
-    /// What a message asks for in place of a value of another kind.
-    #[must_use]
-    pub fn wanted(&self) -> &'static str {
-        match self {
-            Self::TextOrTable(_) => "text in quotes, or a table",
-            Self::Text | Self::Identifier | Self::Word(_) => "text in quotes",
-            Self::Secret => "a reference",
-            Self::Integer(..) => "a whole number",
-            Self::Integers(..) => "a list of whole numbers",
-            Self::Boolean => "true or false",
-            Self::Duration | Self::Timeout => "a duration in quotes, such as \"30s\",",
-            Self::Size => "a size in quotes, such as \"64KiB\",",
-            Self::Texts => "a list of texts",
-            Self::TextTable => "a table of texts",
-            Self::Any => "a value",
-            Self::Free | Self::Table(_) | Self::Named(_) => "a table",
-            Self::Tables(_) => "a list of tables",
-        }
-    }
-}
-
-const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        presence: Presence::Required,
-        doc,
-    }
-}
-
-const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        presence: Presence::Optional,
-        doc,
-    }
-}
-
-const fn default(name: &'static str, kind: Kind, value: &'static str, doc: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        presence: Presence::Default(value),
-        doc,
-    }
-}
+pub use declaration::{Key, Kind, Presence, Section};
+use declaration::{default, optional, required};
 
 /// The whole file.
 #[rustfmt::skip]
@@ -294,7 +163,7 @@ pub static TARGET: Section = Section {
         optional("routes", Kind::Tables(&ROUTE), "which requests go here; if left out: `[{ path = \"/NAME\" }]`"),
         default("refuse", Kind::Texts, "[]", "paths that are never forwarded, whatever their spelling; added to the preset's"),
         optional("connect", Kind::Text, "an address to connect to in place of the URL's name, `10.0.0.7:443`; the certificate is still verified for the name"),
-        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
+        shared::VIA,
         default("protocol", Kind::Word(&["http1", "http2", "auto"]), r#""http1""#, "what is spoken to the target: `http2` is needed for gRPC and nothing else is spoken then; `auto` takes HTTP/2 where the target offers it; HTTP/1.1 costs less for small answers"),
         default("header-case", Kind::Word(&["lower", "title"]), r#""lower""#, "how header names are written over HTTP/1.1: `title` is `Content-Type`, for servers that do not take `content-type`"),
         default("pool", Kind::Table(&POOL), "{}", "how connections to the target are kept"),
@@ -420,6 +289,24 @@ pub static ROUTE: Section = Section {
     ],
 };
 
+/// Keys that several sections have: most are about how a credential's token is got, and where it goes.
+#[rustfmt::skip]
+mod shared {
+    use super::{Key, Kind, default, optional};
+
+    pub(super) const SEND: Key = default("send", Kind::Word(&["form", "json"]), r#""form""#, "how parameters are written");
+    pub(super) const HEADERS: Key = default("headers", Kind::TextTable, "{}", "further headers");
+    pub(super) const TOKEN_HEADER: Key = optional("token-header", Kind::Text, "a header that has the token, looked at first");
+    pub(super) const LIFETIME: Key = default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it");
+    pub(super) const RENEW_AT: Key = default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed");
+    pub(super) const PLACEMENT: Key = default("placement", Kind::Table(&super::PLACEMENT), "{}", "where the token goes");
+    pub(super) const REQUIRED: Key = default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt");
+    pub(super) const TLS: Key = default("tls", Kind::Table(&super::TARGET_TLS), "{}", "how the endpoint's certificate is verified");
+    pub(super) const CONNECT: Key = optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name");
+    pub(super) const VIA: Key = optional("via", Kind::TextOrTable(&super::VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side");
+    pub(super) const TIMEOUTS: Key = default("timeouts", Kind::Table(&super::CALL_TIMEOUTS), "{}", "how slow the endpoint may be");
+}
+
 /// The keys that every credential takes, whatever its kind: those of its source that are about its
 /// life and its way and not about the vendor.
 pub static CREDENTIAL: &[&str] = &[
@@ -459,10 +346,10 @@ pub static SELF_SIGNED: Section = Section {
         default("typ", Kind::Text, r#""JWT""#, "the `typ` of the token's header; empty for none"),
         default("lifetime", Kind::Duration, r#""60s""#, "from a token's `${now}` to its `${expires}`"),
         default("backdate", Kind::Duration, r#""0s""#, "how far `${now}` lies in the past, for a target whose clock is behind"),
-        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
+        shared::RENEW_AT,
         default("sign", Kind::Word(&["ahead", "each-request"]), r#""ahead""#, "one token for all requests of its life, or a new one for each"),
-        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
-        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
+        shared::PLACEMENT,
+        shared::REQUIRED,
     ],
 };
 
@@ -482,20 +369,20 @@ pub static EXCHANGE: Section = Section {
         optional("refresh-token", Kind::Secret, "a refresh token to begin with; one that an answer brings follows it"),
         optional("scopes", Kind::Texts, "what is asked for, joined with spaces"),
         optional("assertion", Kind::Table(&ASSERTION), "what is signed anew for each attempt"),
-        default("send", Kind::Word(&["form", "json"]), r#""form""#, "how parameters are written"),
+        shared::SEND,
         default("parameters", Kind::Free, "{}", "further parameters; `${assertion}` is filled in"),
-        default("headers", Kind::TextTable, "{}", "further headers"),
+        shared::HEADERS,
         default("token", Kind::Text, r#""/access_token""#, "where the token is in the answer: a JSON pointer"),
-        optional("token-header", Kind::Text, "a header that has the token, looked at first"),
+        shared::TOKEN_HEADER,
         default("expires-in", Kind::Text, r#""/expires_in""#, "where the token's life in seconds is in the answer: a JSON pointer"),
-        default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
-        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
-        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
-        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
-        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the endpoint's certificate is verified"),
-        optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
-        default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
+        shared::LIFETIME,
+        shared::RENEW_AT,
+        shared::PLACEMENT,
+        shared::REQUIRED,
+        shared::TLS,
+        shared::CONNECT,
+        shared::VIA,
+        shared::TIMEOUTS,
         optional("next-key", Kind::Secret, "the assertion's key that follows: it signs once the endpoint refuses what the first has signed"),
     ],
 };
@@ -521,24 +408,24 @@ pub static LOGIN: Section = Section {
     path: "credentials.NAME.login",
     keys: &[
         required("url", Kind::Texts, "the https URL that takes the login; several for a cluster"),
-        default("send", Kind::Word(&["form", "json"]), r#""form""#, "how parameters are written"),
+        shared::SEND,
         required("parameters", Kind::Free, "the parameters; `${secret-of-user}` is the password"),
         required("password", Kind::Secret, "the user's password"),
-        default("headers", Kind::TextTable, "{}", "further headers"),
+        shared::HEADERS,
         optional("token", Kind::Text, "where the token is in the answer: a JSON pointer; empty for a body that is the token"),
-        optional("token-header", Kind::Text, "a header that has the token, looked at first"),
+        shared::TOKEN_HEADER,
         optional("token-cookie", Kind::Text, "a cookie that has the token, looked at second"),
         optional("expires-in", Kind::Text, "where the token's life in seconds is in the answer: a JSON pointer"),
         optional("refresh-token", Kind::Text, "where a refresh token is in the answer: a JSON pointer"),
         optional("refresh", Kind::Table(&REFRESH), "how to get the next token while the last one lives; if left out, by another login"),
-        default("lifetime", Kind::Timeout, r#""5m""#, "how long a token lives of which neither the answer nor the token itself says it"),
-        default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of its life a token is renewed"),
-        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
-        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
-        default("tls", Kind::Table(&TARGET_TLS), "{}", "how the certificate is verified"),
-        optional("connect", Kind::Text, "an address to connect to in place of the URL's name; the certificate is still verified for the name"),
-        optional("via", Kind::TextOrTable(&VIA), "a parent proxy on the way, `http://proxy.corp.example:3128`, or a table with `url`, `user` and `password`; it is asked for a tunnel, and TLS goes through that to the other side"),
-        default("timeouts", Kind::Table(&CALL_TIMEOUTS), "{}", "how slow the endpoint may be"),
+        shared::LIFETIME,
+        shared::RENEW_AT,
+        shared::PLACEMENT,
+        shared::REQUIRED,
+        shared::TLS,
+        shared::CONNECT,
+        shared::VIA,
+        shared::TIMEOUTS,
     ],
 };
 
@@ -562,8 +449,8 @@ pub static STATIC: Section = Section {
         required("token", Kind::Secret, "the token"),
         default("lifetime", Kind::Timeout, r#""1h""#, "how long one is used before a command is run again; a new file is noticed at once"),
         default("renew-at", Kind::Integer(10, 95), "75", "after how many percent of that time"),
-        default("placement", Kind::Table(&PLACEMENT), "{}", "where the token goes"),
-        default("required", Kind::Boolean, "false", "whether `/readyz` asks for a token of this one, and not only for a first attempt"),
+        shared::PLACEMENT,
+        shared::REQUIRED,
     ],
 };
 

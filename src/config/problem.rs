@@ -29,7 +29,7 @@ pub struct Span {
 impl Span {
     /// Line and column, both counted from 1; columns count characters.
     #[must_use]
-    pub fn line_column(&self) -> (usize, usize) {
+    fn line_column(&self) -> (usize, usize) {
         let before = self
             .source
             .text

@@ -139,7 +139,7 @@ impl Cell {
     }
 
     /// An attempt has been made; whoever waits looks again.
-    pub fn note_attempt(&self) {
+    fn note_attempt(&self) {
         self.attempts
             .send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -8,10 +8,11 @@ use tokio::task::spawn_blocking;
 
 use super::call::{Line, Tools, Urls};
 use super::discovery::Discovery;
+use super::memory::Memory;
 use super::self_signed::SelfSigned;
 use super::step::{Authorization, Step, form_encode};
 use super::template::{Blank, Filling};
-use super::{Memory, MintError, Minted};
+use super::{MintError, Minted};
 use crate::secret::Secret;
 use crate::secret::kept::Kept;
 use crate::secret::material::Material;
@@ -54,7 +55,11 @@ impl Exchange {
     /// # Errors
     ///
     /// A [`MintError`] that says who is to blame and how to go on.
-    pub async fn mint(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {
+    pub(super) async fn mint(
+        &self,
+        memory: &mut Memory,
+        tools: &Tools,
+    ) -> Result<Minted, MintError> {
         let discovered = match &self.endpoint {
             TokenEndpoint::At(_) => None,
             TokenEndpoint::Discovered(discovery) => Some(discovery.get(&self.line, tools).await?),

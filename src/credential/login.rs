@@ -4,9 +4,10 @@ use http::HeaderValue;
 
 use super::call::{Line, Tools, Urls};
 use super::exchange::text;
+use super::memory::Memory;
 use super::step::{Authorization, Step};
 use super::template::{Blank, Filling};
-use super::{Memory, MintError, Minted};
+use super::{MintError, Minted};
 use crate::secret::Secret;
 use crate::secret::material::Material;
 
@@ -32,7 +33,11 @@ impl Login {
     /// # Errors
     ///
     /// A [`MintError`] that says who is to blame and how to go on.
-    pub async fn mint(&self, memory: &mut Memory, tools: &Tools) -> Result<Minted, MintError> {
+    pub(super) async fn mint(
+        &self,
+        memory: &mut Memory,
+        tools: &Tools,
+    ) -> Result<Minted, MintError> {
         if let Some((urls, step)) = &self.refresh
             && let Some(live) = memory.live(tools.clock.now())
         {

@@ -1,51 +1,13 @@
-//! What a source remembers, and how keys follow each other.
+//! What is near a token keeps it to itself.
 
-use super::*;
+use std::time::Duration;
 
-#[test]
-fn the_refresh_token_that_came_last_is_used_unless_another_one_is_given() {
-    let mut memory = Memory::default();
-    let given = || Some("given".to_owned());
-    assert_eq!(memory.refresh_token(given(), |_| None), given());
-    memory.refresh_token = Some("came".into());
-    assert_eq!(
-        memory.refresh_token(given(), |_| None).as_deref(),
-        Some("came")
-    );
-    let anew = Some("given-anew".to_owned());
-    assert_eq!(memory.refresh_token(anew.clone(), |_| None), anew);
-    memory.refresh_token = Some("came-later".into());
-    memory.forget_refresh_token();
-    assert_eq!(memory.refresh_token(anew.clone(), |_| None), anew);
-}
+use http::{HeaderValue, StatusCode};
 
-#[test]
-fn a_clock_is_not_followed_second_by_second() {
-    let mut memory = Memory::default();
-    for (heard, kept) in [
-        (Some(94), 94),
-        (Some(95), 94),
-        (None, 94),
-        (Some(97), 97),
-        (Some(0), 0),
-    ] {
-        memory.learn(heard);
-        assert_eq!(memory.offset, kept, "{heard:?}");
-    }
-}
-
-#[test]
-fn an_error_is_told_with_its_causes_and_none_of_them_twice() {
-    let cause = crate::dial::DialError::Connect {
-        host: "acme.example".into(),
-        tried: crate::dial::race::Tried::in_vain(([127, 0, 0, 1], 1).into()),
-    };
-    let error = MintError::from(CallError::from(cause));
-    assert_eq!(
-        chain(&error),
-        "cannot connect to `acme.example`: 127.0.0.1:1: no answer"
-    );
-}
+use super::answer;
+use super::call::Reply;
+use super::memory::Memory;
+use crate::clock::Moment;
 
 #[test]
 fn nothing_that_carries_a_token_shows_it_to_whoever_debugs() {

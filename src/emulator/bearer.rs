@@ -2,12 +2,25 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Why a request has no bearer token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request has no bearer token: its text is for people, its code for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoBearer {
+    #[error("the request has no Authorization header")]
     Missing,
+    #[error("the request has more than one Authorization header")]
     Several,
+    #[error("Authorization is not Bearer, one space and a token")]
     OtherScheme,
+}
+
+impl NoBearer {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "no-authorization",
+            Self::Several => "several-authorizations",
+            Self::OtherScheme => "not-bearer",
+        }
+    }
 }
 
 /// The token of the one `Authorization: Bearer` that a request must have.

@@ -19,15 +19,25 @@ pub(super) struct Jwt<'a> {
     pub(super) signature: Vec<u8>,
 }
 
-/// Why a text is no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a text is no token: its text is for people, its code for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
-    /// It has this many segments between dots.
+    #[error("a token has three segments between dots, and this has {0}")]
     Segments(usize),
-    /// This segment is not base64url without padding.
+    #[error("the token's {0} is not base64url without padding")]
     Base64(&'static str),
-    /// This segment is not a JSON object.
+    #[error("the token's {0} is not a JSON object")]
     Json(&'static str),
+}
+
+impl Malformed {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Segments(_) => "not-three-segments",
+            Self::Base64(_) => "not-base64url",
+            Self::Json(_) => "not-json",
+        }
+    }
 }
 
 impl<'a> Jwt<'a> {
@@ -60,12 +70,25 @@ impl<'a> Jwt<'a> {
     }
 }
 
-/// Why a claim is no time in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a claim is no time in seconds: its text is for people, its code for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoTime {
+    #[error("{0} is missing")]
     Missing(&'static str),
+    #[error("{0} is not an integer")]
     NotInteger(&'static str),
+    #[error("{0} is in milliseconds, and must be in seconds")]
     Milliseconds(&'static str),
+}
+
+impl NoTime {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Missing(_) => "no-time",
+            Self::NotInteger(_) => "time-not-integer",
+            Self::Milliseconds(_) => "time-in-milliseconds",
+        }
+    }
 }
 
 /// Puts a token together; `sign` is given the text that is signed.

@@ -45,8 +45,9 @@ use serde_json::{Value, json};
 use self::data::{ASSETS, Asset, Status, VULNERABILITIES, Vulnerability};
 use self::routes::{Endpoint, Found};
 use self::token::{Caller, Refusal};
+use super::bearer::{self, NoBearer};
 use super::echo::echo;
-use super::{Call, Error, Reply, Vendor, bearer, lock};
+use super::{Call, Error, Reply, Vendor, lock};
 
 /// Where all instances live, each in a subdomain of its own.
 const DOMAIN: &str = "vdr.secureworks.com";
@@ -307,7 +308,7 @@ fn page(call: &Call, all: Vec<Value>) -> Reply {
 fn unauthorized(refusal: &Refusal) -> Reply {
     let message = refusal.to_string();
     let challenge = match refusal {
-        Refusal::NoAuthorization => HeaderValue::from_static("Bearer realm=\"vdr\""),
+        Refusal::NoBearer(NoBearer::Missing) => HeaderValue::from_static("Bearer realm=\"vdr\""),
         _ => bearer::challenge("invalid_token", &message),
     };
     problem(StatusCode::UNAUTHORIZED, refusal.code(), &message)

@@ -8,29 +8,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
-use webpki::EndEntityCert;
-use zeroize::Zeroize;
+use rustls::server::WebPkiClientVerifier;
 
-use crate::secret::store::{Modes, Reference, Store, Unresolved};
+use crate::secret::store::{Reference, Unresolved};
 use crate::secret::trail::Stamp;
 use crate::tls::end_of;
 
-/// Where files are read from, and how they are judged.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// Where relative paths start.
-    pub folder: PathBuf,
-    /// Where files are read from.
-    pub store: Store,
-    /// How a key's file is judged.
-    pub modes: Modes,
-}
+mod files;
+mod names;
+
+pub use files::Files;
+use files::wrong;
+pub use names::callers_names;
+use names::{Certificates, Shown};
 
 /// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,207 +197,5 @@ impl Config {
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(shown)));
         config.alpn_protocols.clone_from(&self.protocols);
         Ok((config, ends))
-    }
-}
-
-impl Files {
-    /// Reads a certificate and its key. Gives a warning about the key's file, if any.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them, and the way out.
-    pub fn identity(
-        &self,
-        identity: &Identity,
-    ) -> Result<(CertifiedKey, Option<String>), Unresolved> {
-        let chain = self.certificates(&identity.certificate)?;
-        let resolved = self
-            .store
-            .resolve(&identity.key, &self.folder, Some(self.modes))?;
-        let reference = &identity.key;
-        let mut key = PrivateKeyDer::from_pem_slice(resolved.secret.expose())
-            .map_err(|_| wrong(format!("{reference} is no private key in PEM")))?;
-        let signing = aws_lc_rs::sign::any_supported_type(&key);
-        key.zeroize();
-        let signing = signing.map_err(|_| {
-            let message = format!("{reference} is of no kind that TLS can be served with");
-            unresolved(
-                message,
-                "keys are RSA from 2048 bits, P-256, P-384, P-521 or Ed25519",
-            )
-        })?;
-        let certified = CertifiedKey::new(chain, signing);
-        let shown = self.folder.join(&identity.certificate);
-        certified.keys_match().map_err(|_| {
-            let message = format!("{reference} is not the key of {}", shown.display());
-            unresolved(
-                message,
-                "the server's own certificate comes first in its file",
-            )
-        })?;
-        Ok((certified, resolved.warning))
-    }
-
-    /// Reads authorities that vouch for callers.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with a file, and the way out.
-    pub fn authorities(&self, paths: &[PathBuf]) -> Result<RootCertStore, Unresolved> {
-        let mut roots = RootCertStore::empty();
-        for path in paths {
-            for certificate in self.certificates(path)? {
-                let shown = self.folder.join(path);
-                let cannot = |error| {
-                    wrong(format!(
-                        "{} cannot vouch for anybody: {error}",
-                        shown.display()
-                    ))
-                };
-                roots.add(certificate).map_err(cannot)?;
-            }
-        }
-        Ok(roots)
-    }
-
-    fn certificates(&self, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Unresolved> {
-        let path = self.folder.join(path);
-        let shown = path.display();
-        // Read as a secret is, though it is none: it is looked after here, and is no reason to read
-        // the configuration again. That its mode is questionable is no matter.
-        let file = Reference::file(&path);
-        let text = self
-            .store
-            .resolve(&file, &self.folder, Some(Modes::Warn))?
-            .secret;
-        let certificates = CertificateDer::pem_slice_iter(text.expose());
-        let certificates: Vec<_> = certificates
-            .collect::<Result<_, _>>()
-            .map_err(|error| wrong(format!("{shown} is not PEM: {error}")))?;
-        if certificates.is_empty() {
-            let message = format!("{shown} has no certificate in it");
-            let help = match text.expose().windows(11).any(|it| it == b"PRIVATE KEY") {
-                true => "it holds a private key: are `certificate` and `key` swapped?",
-                false => "it must be PEM: -----BEGIN CERTIFICATE-----",
-            };
-            return Err(unresolved(message, help));
-        }
-        Ok(certificates)
-    }
-}
-
-fn unresolved(message: impl Into<String>, help: &str) -> Unresolved {
-    Unresolved {
-        message: message.into(),
-        help: help.into(),
-    }
-}
-
-fn wrong(message: String) -> Unresolved {
-    unresolved(message, "")
-}
-
-/// The certificates of a listener.
-#[derive(Debug)]
-struct Certificates(Vec<Shown>);
-
-/// A certificate, with the names that it is shown for.
-#[derive(Debug)]
-struct Shown {
-    names: Vec<String>,
-    certified: Arc<CertifiedKey>,
-}
-
-impl Shown {
-    fn new(certified: CertifiedKey) -> Self {
-        let names = certified.end_entity_cert().map(dns_names);
-        Self {
-            names: names.unwrap_or_default(),
-            certified: Arc::new(certified),
-        }
-    }
-
-    /// A wildcard stands for one label (RFC 9525 section 6.3).
-    fn has(&self, name: &str, how: Match) -> bool {
-        self.names.iter().any(|own| match how {
-            Match::Exact => own.eq_ignore_ascii_case(name),
-            Match::Wildcard => {
-                let parts = own.strip_prefix("*.").zip(name.split_once('.'));
-                parts.is_some_and(|(own, (_, rest))| own.eq_ignore_ascii_case(rest))
-            }
-            Match::Any => true,
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Match {
-    Exact,
-    Wildcard,
-    Any,
-}
-
-impl ResolvesServerCert for Certificates {
-    /// The one that has the name, by a wildcard if need be, else the first. Of several, one whose
-    /// signature the caller understands.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().unwrap_or_default();
-        let suits = |it: &&Shown| {
-            let scheme = it.certified.key.choose_scheme(hello.signature_schemes());
-            scheme.is_some()
-        };
-        let find = |how| self.0.iter().filter(|it| it.has(name, how)).find(suits);
-        let found = find(Match::Exact)
-            .or_else(|| find(Match::Wildcard))
-            .or_else(|| find(Match::Any));
-        found.map(|it| Arc::clone(&it.certified))
-    }
-}
-
-fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let parsed = EndEntityCert::try_from(certificate);
-    parsed.map_or_else(
-        |_| Vec::new(),
-        |it| it.valid_dns_names().map(str::to_owned).collect(),
-    )
-}
-
-/// The names in a caller's certificate that it is known by: DNS names and URIs of its subject
-/// alternative names. The common name is left out: no authority has to check it (RFC 9525 section
-/// 2).
-#[must_use]
-pub fn callers_names(certificate: &CertificateDer<'_>) -> Vec<Box<str>> {
-    let Ok(parsed) = EndEntityCert::try_from(certificate) else {
-        return Vec::new();
-    };
-    let names = parsed.valid_dns_names().chain(parsed.valid_uri_names());
-    names.map(Into::into).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rcgen::{CertificateParams, KeyPair, SanType};
-
-    #[test]
-    fn a_caller_is_known_by_its_dns_names_and_uris() {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        let text = |text: &str| text.try_into().expect("ASCII");
-        params.subject_alt_names = vec![
-            SanType::DnsName(text("etl.corp.example")),
-            SanType::Rfc822Name(text("etl@corp.example")),
-            SanType::IpAddress([127, 0, 0, 1].into()),
-            SanType::URI(text("spiffe://corp.example/etl")),
-        ];
-        let certificate = params.self_signed(&key).expect("a certificate");
-        let names = callers_names(certificate.der());
-        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        assert_eq!(names, ["etl.corp.example", "spiffe://corp.example/etl"]);
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_names() {
-        assert!(callers_names(&CertificateDer::from(vec![0x30, 0])).is_empty());
     }
 }

@@ -127,10 +127,8 @@ impl<T> Material<T> {
         // Taken before the content is read: a change in between is seen the next time.
         let stamp = store.stamp(reference, folder);
         let resolved = store.resolve(reference, folder, Some(*modes))?;
-        let value = (self.parse)(&resolved.secret).map_err(|error| Unresolved {
-            message: format!("{reference}: {error}"),
-            help: String::new(),
-        })?;
+        let value = (self.parse)(&resolved.secret)
+            .map_err(|error| Unresolved::new(format!("{reference}: {error}"), ""))?;
         self.current.store(Some(Arc::new(value)));
         *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
         Ok(resolved.warning)

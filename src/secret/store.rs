@@ -5,14 +5,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 
 use crate::confine;
 use crate::secret::Secret;
 use crate::secret::trail::{Stamp, Trail};
+
+mod command;
 
 /// No file that a configuration names is larger than this; what is, is the wrong file.
 const LARGEST: u64 = 1 << 20;
@@ -115,10 +115,13 @@ pub struct Unresolved {
     pub help: String,
 }
 
-fn unresolved(message: impl Into<String>, help: impl Into<String>) -> Unresolved {
-    Unresolved {
-        message: message.into(),
-        help: help.into(),
+impl Unresolved {
+    /// With the way out, or with none.
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: help.into(),
+        }
     }
 }
 
@@ -182,7 +185,7 @@ impl Store {
         let (bytes, _) = self.read(path)?;
         String::from_utf8(bytes).map_err(|_| {
             let message = format!("{} is not text in UTF-8", path.display());
-            unresolved(message, "is it the right file, and saved as UTF-8?")
+            Unresolved::new(message, "is it the right file, and saved as UTF-8?")
         })
     }
 
@@ -216,11 +219,11 @@ impl Store {
             }
             Reference::Env(name) => (environment(name)?, None),
             Reference::Credential(name) => (self.credential(name)?, None),
-            Reference::Command(words) => (run(words, folder)?, None),
+            Reference::Command(words) => (command::run(words, folder)?, None),
         };
         let secret = without_newline(bytes);
         if secret.expose().is_empty() {
-            return Err(unresolved(format!("{reference} is empty"), ""));
+            return Err(Unresolved::new(format!("{reference} is empty"), ""));
         }
         let warning = warning.or_else(|| {
             let odd = judged.and_then(|_| odd_ends(secret.expose_str()?))?;
@@ -241,11 +244,14 @@ impl Store {
                 let metadata = file.metadata().map_err(|error| failed(&error))?;
                 if metadata.is_dir() {
                     let message = format!("{} is a folder", path.display());
-                    return Err(unresolved(message, "name a file in it"));
+                    return Err(Unresolved::new(message, "name a file in it"));
                 }
                 if !metadata.is_file() {
                     let message = format!("{} is a pipe or a device", path.display());
-                    return Err(unresolved(message, "name a plain file, or a link to one"));
+                    return Err(Unresolved::new(
+                        message,
+                        "name a plain file, or a link to one",
+                    ));
                 }
                 // Large enough at once: a buffer that grows leaves copies of a key behind.
                 let size = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
@@ -255,7 +261,7 @@ impl Store {
                     .map_err(|error| failed(&error))?;
                 if bytes.len() as u64 > LARGEST {
                     let message = format!("{} is larger than 1 MiB", path.display());
-                    return Err(unresolved(message, "is it the right file?"));
+                    return Err(Unresolved::new(message, "is it the right file?"));
                 }
                 Ok((bytes, Some(metadata.mode())))
             }
@@ -269,14 +275,14 @@ impl Store {
 
     fn credential(&self, name: &str) -> Result<Vec<u8>, Unresolved> {
         let Some(path) = handed_over(name) else {
-            return Err(unresolved(
+            return Err(Unresolved::new(
                 "systemd has handed over no credentials ($CREDENTIALS_DIRECTORY is not set)",
                 format!("run as a unit with `LoadCredential={name}:/path/to/file`"),
             ));
         };
         let is_plain = !name.is_empty() && !name.contains('/') && name != "..";
         if !is_plain {
-            return Err(unresolved(
+            return Err(Unresolved::new(
                 format!("`{name}` is no name of a credential"),
                 "",
             ));
@@ -306,7 +312,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
     let shown = path.display();
     match error.kind() {
-        io::ErrorKind::NotFound => unresolved(
+        io::ErrorKind::NotFound => Unresolved::new(
             format!("there is no file {shown}"),
             if shown.to_string().contains("~/") || shown.to_string().contains('$') {
                 "`~` and `$` mean nothing in a path; relative ones start at this file's folder"
@@ -314,7 +320,7 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
                 "paths are relative to this file's folder"
             },
         ),
-        io::ErrorKind::PermissionDenied if !confine::may_read(path) => unresolved(
+        io::ErrorKind::PermissionDenied if !confine::may_read(path) => Unresolved::new(
             format!(
                 "{shown} may not be read: it lies in a folder that this process denied itself at its start"
             ),
@@ -324,9 +330,9 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
             let user = rustix::process::geteuid().as_raw();
             let help =
                 format!("this process runs as uid {user}: let it read the file, and nobody else");
-            unresolved(format!("{shown} may not be read"), help)
+            Unresolved::new(format!("{shown} may not be read"), help)
         }
-        _ => unresolved(format!("cannot read {shown}: {error}"), ""),
+        _ => Unresolved::new(format!("cannot read {shown}: {error}"), ""),
     }
 }
 
@@ -349,7 +355,7 @@ fn judge(path: &Path, mode: u32, modes: Modes) -> Result<Option<String>, Unresol
             let help = format!(
                 "`chmod 600 {shown}`, or `modes = \"warn\"` in [secrets] for a mount whose mode cannot be set"
             );
-            Err(unresolved(message, help))
+            Err(Unresolved::new(message, help))
         }
     }
 }
@@ -359,7 +365,7 @@ fn point(bytes: Vec<u8>, pointers: &[String], path: &Path) -> Result<Vec<u8>, Un
     let bytes = Secret::new(bytes);
     let shown = path.display();
     let json: serde_json::Value = serde_json::from_slice(bytes.expose()).map_err(|error| {
-        unresolved(
+        Unresolved::new(
             format!(
                 "{shown} is not JSON (line {}, column {})",
                 error.line(),
@@ -374,68 +380,11 @@ fn point(bytes: Vec<u8>, pointers: &[String], path: &Path) -> Result<Vec<u8>, Un
     let found = texts.map(str::to_owned).find(|text| !text.is_empty());
     found.map(String::into_bytes).ok_or_else(|| {
         let pointers: Vec<&str> = pointers.iter().map(String::as_str).collect();
-        unresolved(
+        Unresolved::new(
             format!("{shown} has no text at {}", pointers.join(" or ")),
             "is it the right file?",
         )
     })
-}
-
-/// How long a program may take to write a secret.
-const COMMAND: Duration = Duration::from_secs(5);
-
-/// Runs a program and takes what it writes to its standard output. Blocks until it is done, so it
-/// is not called where requests are served.
-fn run(words: &[String], folder: &Path) -> Result<Vec<u8>, Unresolved> {
-    let Some((program, arguments)) = words.split_first() else {
-        return Err(unresolved(
-            "the command is empty",
-            "name a program and its arguments",
-        ));
-    };
-    let failed = |why: String| unresolved(format!("the command `{program}` {why}"), "");
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        })
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be run: {error}")))?;
-    let output = child
-        .stdout
-        .take()
-        .ok_or_else(|| failed("has no output".into()))?;
-    // Read on a thread of its own: a program that neither writes nor ends must not be waited for.
-    let (done, is_done) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::with_capacity(4096);
-        let read = output
-            .take(LARGEST + 1)
-            .read_to_end(&mut bytes)
-            .map(|_| bytes);
-        let _ = done.send(read);
-    });
-    let read = is_done.recv_timeout(COMMAND);
-    if read.is_err() {
-        let _ = child.kill();
-    }
-    let status = child
-        .wait()
-        .map_err(|error| failed(format!("cannot be waited for: {error}")))?;
-    match read {
-        Err(_) => Err(failed(format!("takes longer than {} s", COMMAND.as_secs()))),
-        Ok(Err(error)) => Err(failed(format!("cannot be read from: {error}"))),
-        Ok(Ok(_)) if !status.success() => Err(failed(format!("fails: {status}"))),
-        Ok(Ok(bytes)) if bytes.len() as u64 > LARGEST => {
-            Err(failed("writes more than 1 MiB".into()))
-        }
-        Ok(Ok(bytes)) => Ok(bytes),
-    }
 }
 
 fn environment(name: &str) -> Result<Vec<u8>, Unresolved> {
@@ -443,7 +392,7 @@ fn environment(name: &str) -> Result<Vec<u8>, Unresolved> {
     let value = std::env::var_os(name);
     value.map(OsStringExt::into_vec).ok_or_else(|| {
         let message = format!("the environment variable {name} is not set");
-        unresolved(message, "set it where this process is started")
+        Unresolved::new(message, "set it where this process is started")
     })
 }
 

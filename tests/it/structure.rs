@@ -9,7 +9,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin",
             "app",
             "clock",
             "config",

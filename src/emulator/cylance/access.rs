@@ -86,18 +86,10 @@ impl Mint {
 /// Why an access token is refused: its text is for people, its code for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("the request has no Authorization header")]
-    NoAuthorization,
-    #[error("the request has more than one Authorization header")]
-    SeveralAuthorizations,
-    #[error("Authorization is not Bearer, one space and a token")]
-    NotBearer,
-    #[error("a token has three segments between dots")]
-    NotThreeSegments,
-    #[error("a token's segments are base64url without padding")]
-    NotBase64,
-    #[error("a token's header and claims are JSON objects")]
-    NotJson,
+    #[error(transparent)]
+    NoBearer(#[from] NoBearer),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("access tokens have the alg HS256")]
     WrongAlgorithm,
     #[error("the token is not one that was handed out here")]
@@ -117,12 +109,8 @@ pub(super) enum Refusal {
 impl Refusal {
     fn code(self) -> &'static str {
         match self {
-            Refusal::NoAuthorization => "no-authorization",
-            Refusal::SeveralAuthorizations => "several-authorizations",
-            Refusal::NotBearer => "not-bearer",
-            Refusal::NotThreeSegments => "not-three-segments",
-            Refusal::NotBase64 => "not-base64url",
-            Refusal::NotJson => "not-json",
+            Refusal::NoBearer(none) => none.code(),
+            Refusal::Malformed(malformed) => malformed.code(),
             Refusal::WrongAlgorithm => "wrong-algorithm",
             Refusal::BadSignature => "bad-signature",
             Refusal::OtherUse => "other-use",
@@ -142,31 +130,13 @@ impl Refusal {
         };
         let message = told.to_string();
         let challenge = match told {
-            Refusal::NoAuthorization => HeaderValue::from_static("Bearer realm=\"cylance\""),
+            Refusal::NoBearer(NoBearer::Missing) => {
+                HeaderValue::from_static("Bearer realm=\"cylance\"")
+            }
             _ => bearer::challenge("invalid_token", &message),
         };
         problem(StatusCode::UNAUTHORIZED, self.code(), &message)
             .header(header::WWW_AUTHENTICATE, challenge)
-    }
-}
-
-impl From<NoBearer> for Refusal {
-    fn from(none: NoBearer) -> Self {
-        match none {
-            NoBearer::Missing => Refusal::NoAuthorization,
-            NoBearer::Several => Refusal::SeveralAuthorizations,
-            NoBearer::OtherScheme => Refusal::NotBearer,
-        }
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Segments(_) => Refusal::NotThreeSegments,
-            Malformed::Base64(_) => Refusal::NotBase64,
-            Malformed::Json(_) => Refusal::NotJson,
-        }
     }
 }
 

@@ -27,12 +27,8 @@ enum Refusal {
     NotJsonBody,
     #[error("a JSON object with auth_token, a string, is due")]
     NoAuthToken,
-    #[error("a token has three segments between dots, and this has {0}")]
-    NotThreeSegments(usize),
-    #[error("the token's {0} is not base64url without padding")]
-    NotBase64(&'static str),
-    #[error("the token's {0} is not a JSON object")]
-    NotJson(&'static str),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("alg must be HS256")]
     WrongAlgorithm,
     #[error("iss must be {ISSUER}, one string")]
@@ -45,12 +41,8 @@ enum Refusal {
     BadSignature,
     #[error("jti must be a string, and not empty")]
     NoTokenId,
-    #[error("{0} is missing")]
-    NoTime(&'static str),
-    #[error("{0} is not an integer")]
-    TimeNotInteger(&'static str),
-    #[error("{0} is in milliseconds, and must be in seconds")]
-    TimeInMilliseconds(&'static str),
+    #[error(transparent)]
+    NoTime(#[from] NoTime),
     #[error("exp is {0} s after iat, and at most {LONGEST_LIFE} s are taken")]
     LifeTooLong(i64),
     #[error("the token has expired")]
@@ -70,18 +62,14 @@ impl Refusal {
         match self {
             Refusal::NotJsonBody => "not-json-body",
             Refusal::NoAuthToken => "no-auth-token",
-            Refusal::NotThreeSegments(_) => "not-three-segments",
-            Refusal::NotBase64(_) => "not-base64url",
-            Refusal::NotJson(_) => "not-json",
+            Refusal::Malformed(malformed) => malformed.code(),
             Refusal::WrongAlgorithm => "wrong-algorithm",
             Refusal::WrongIssuer => "wrong-issuer",
             Refusal::UnknownApplication => "unknown-application",
             Refusal::OtherRegion => "other-region",
             Refusal::BadSignature => "bad-signature",
             Refusal::NoTokenId => "no-token-id",
-            Refusal::NoTime(_) => "no-time",
-            Refusal::TimeNotInteger(_) => "time-not-integer",
-            Refusal::TimeInMilliseconds(_) => "time-in-milliseconds",
+            Refusal::NoTime(none) => none.code(),
             Refusal::LifeTooLong(_) => "life-too-long",
             Refusal::Expired => "expired",
             Refusal::IssuedInTheFuture => "issued-in-the-future",
@@ -98,26 +86,6 @@ impl Refusal {
                 problem(StatusCode::BAD_REQUEST, self.code(), &self.to_string())
             }
             _ => problem(StatusCode::UNAUTHORIZED, self.code(), UNAUTHORIZED),
-        }
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Segments(count) => Refusal::NotThreeSegments(count),
-            Malformed::Base64(segment) => Refusal::NotBase64(segment),
-            Malformed::Json(segment) => Refusal::NotJson(segment),
-        }
-    }
-}
-
-impl From<NoTime> for Refusal {
-    fn from(none: NoTime) -> Self {
-        match none {
-            NoTime::Missing(claim) => Refusal::NoTime(claim),
-            NoTime::NotInteger(claim) => Refusal::TimeNotInteger(claim),
-            NoTime::Milliseconds(claim) => Refusal::TimeInMilliseconds(claim),
         }
     }
 }

@@ -25,18 +25,10 @@ pub(super) enum Refusal {
     #[error("the user lacks the permission Can Create JWT Token")]
     MayNotCreateTokens,
 
-    #[error("the request has no Authorization header")]
-    NoAuthorization,
-    #[error("the request has more than one Authorization header")]
-    SeveralAuthorizations,
-    #[error("Authorization is not Bearer, one space and a token")]
-    NotBearer,
-    #[error("a token has three segments between dots, and this has {0}")]
-    NotThreeSegments(usize),
-    #[error("the token's {0} is not base64url without padding")]
-    NotBase64(&'static str),
-    #[error("the token's {0} is not a JSON object")]
-    NotJson(&'static str),
+    #[error(transparent)]
+    NoBearer(#[from] NoBearer),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("alg is {given}, and only {taken} is taken")]
     WrongAlgorithm { given: String, taken: &'static str },
     #[error("the token is not signed with the secret of today")]
@@ -69,12 +61,8 @@ impl Refusal {
             Refusal::LockedOut(_) => "locked-out",
             Refusal::WrongPassword(_) => "wrong-password",
             Refusal::MayNotCreateTokens => "may-not-create-tokens",
-            Refusal::NoAuthorization => "no-authorization",
-            Refusal::SeveralAuthorizations => "several-authorizations",
-            Refusal::NotBearer => "not-bearer",
-            Refusal::NotThreeSegments(_) => "not-three-segments",
-            Refusal::NotBase64(_) => "not-base64url",
-            Refusal::NotJson(_) => "not-json",
+            Refusal::NoBearer(none) => none.code(),
+            Refusal::Malformed(malformed) => malformed.code(),
             Refusal::WrongAlgorithm { .. } => "wrong-algorithm",
             Refusal::BadSignature => "bad-signature",
             Refusal::WrongKind(_) => "wrong-kind",
@@ -101,7 +89,7 @@ impl Refusal {
             | Refusal::WrongPassword(_)
             | Refusal::MayNotCreateTokens => reply,
             // RFC 6750, section 3.1: who sent none at all is only told what is wanted.
-            Refusal::NoAuthorization => reply.header(
+            Refusal::NoBearer(NoBearer::Missing) => reply.header(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"protegrity\""),
             ),
@@ -109,26 +97,6 @@ impl Refusal {
                 header::WWW_AUTHENTICATE,
                 bearer::challenge("invalid_token", &message),
             ),
-        }
-    }
-}
-
-impl From<NoBearer> for Refusal {
-    fn from(none: NoBearer) -> Self {
-        match none {
-            NoBearer::Missing => Refusal::NoAuthorization,
-            NoBearer::Several => Refusal::SeveralAuthorizations,
-            NoBearer::OtherScheme => Refusal::NotBearer,
-        }
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Segments(count) => Refusal::NotThreeSegments(count),
-            Malformed::Base64(segment) => Refusal::NotBase64(segment),
-            Malformed::Json(segment) => Refusal::NotJson(segment),
         }
     }
 }

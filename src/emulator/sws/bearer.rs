@@ -14,18 +14,10 @@ use crate::emulator::{Call, Reply};
 /// Why an access token is refused: its text is for people, its code for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("the request has no Authorization header")]
-    NoAuthorization,
-    #[error("the request has more than one Authorization header")]
-    SeveralAuthorizations,
-    #[error("Authorization is not Bearer, one space and a token")]
-    NotBearer,
-    #[error("a token has three segments between dots")]
-    NotThreeSegments,
-    #[error("a token's segments are base64url without padding")]
-    NotBase64,
-    #[error("a token's header and claims are JSON objects")]
-    NotJson,
+    #[error(transparent)]
+    NoBearer(#[from] NoBearer),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("access tokens have the alg RS256")]
     WrongAlgorithm,
     #[error("kid is not that of the realm's key")]
@@ -47,12 +39,8 @@ pub(super) enum Refusal {
 impl Refusal {
     fn code(self) -> &'static str {
         match self {
-            Refusal::NoAuthorization => "no-authorization",
-            Refusal::SeveralAuthorizations => "several-authorizations",
-            Refusal::NotBearer => "not-bearer",
-            Refusal::NotThreeSegments => "not-three-segments",
-            Refusal::NotBase64 => "not-base64url",
-            Refusal::NotJson => "not-json",
+            Refusal::NoBearer(none) => none.code(),
+            Refusal::Malformed(malformed) => malformed.code(),
             Refusal::WrongAlgorithm => "wrong-algorithm",
             Refusal::WrongKeyId => "wrong-key-id",
             Refusal::BadSignature => "bad-signature",
@@ -68,31 +56,13 @@ impl Refusal {
     pub(super) fn reply(self) -> Reply {
         let message = self.to_string();
         let challenge = match self {
-            Refusal::NoAuthorization => HeaderValue::from_static("Bearer realm=\"sws\""),
+            Refusal::NoBearer(NoBearer::Missing) => {
+                HeaderValue::from_static("Bearer realm=\"sws\"")
+            }
             _ => bearer::challenge("invalid_token", &message),
         };
         problem(StatusCode::UNAUTHORIZED, self.code(), &message)
             .header(header::WWW_AUTHENTICATE, challenge)
-    }
-}
-
-impl From<NoBearer> for Refusal {
-    fn from(none: NoBearer) -> Self {
-        match none {
-            NoBearer::Missing => Refusal::NoAuthorization,
-            NoBearer::Several => Refusal::SeveralAuthorizations,
-            NoBearer::OtherScheme => Refusal::NotBearer,
-        }
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Segments(_) => Refusal::NotThreeSegments,
-            Malformed::Base64(_) => Refusal::NotBase64,
-            Malformed::Json(_) => Refusal::NotJson,
-        }
     }
 }
 

@@ -25,20 +25,12 @@ const FULL_ACCESS: &str = "full_access";
 /// Why a token is refused: its text is for people, its code for tests.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("the request has no Authorization header")]
-    NoAuthorization,
-    #[error("the request has more than one Authorization header")]
-    SeveralAuthorizations,
-    #[error("Authorization is not Bearer, one space and a token")]
-    NotBearer,
+    #[error(transparent)]
+    NoBearer(#[from] NoBearer),
     #[error("this is the issuer string, which goes into a token's iss and is no token for the API")]
     IssuerAsToken,
-    #[error("a token has three segments between dots, and this has {0}")]
-    NotThreeSegments(usize),
-    #[error("the token's {0} is not base64url without padding")]
-    NotBase64(&'static str),
-    #[error("the token's {0} is not a JSON object")]
-    NotJson(&'static str),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("alg is {0}, and only ES512 is taken")]
     WrongAlgorithm(String),
     #[error("no client is enrolled with this pair of iss and cid")]
@@ -61,12 +53,8 @@ pub(super) enum Refusal {
     ScopesNotAList,
     #[error("{0} is not a scope; there are read_only and full_access")]
     UnknownScope(String),
-    #[error("{0} is missing")]
-    NoTime(&'static str),
-    #[error("{0} is not an integer")]
-    TimeNotInteger(&'static str),
-    #[error("{0} is in milliseconds, and must be in seconds")]
-    TimeInMilliseconds(&'static str),
+    #[error(transparent)]
+    NoTime(#[from] NoTime),
     #[error("the token expired {ago} s ago: exp is {exp}, and here it is {now}")]
     Expired { ago: i64, exp: i64, now: i64 },
     #[error("the token was issued in the future: iat is {iat}, and here it is {now}")]
@@ -86,13 +74,9 @@ fn der_hint(der: bool) -> &'static str {
 impl Refusal {
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Refusal::NoAuthorization => "no-authorization",
-            Refusal::SeveralAuthorizations => "several-authorizations",
-            Refusal::NotBearer => "not-bearer",
+            Refusal::NoBearer(none) => none.code(),
             Refusal::IssuerAsToken => "issuer-as-token",
-            Refusal::NotThreeSegments(_) => "not-three-segments",
-            Refusal::NotBase64(_) => "not-base64url",
-            Refusal::NotJson(_) => "not-json",
+            Refusal::Malformed(malformed) => malformed.code(),
             Refusal::WrongAlgorithm(_) => "wrong-algorithm",
             Refusal::UnknownClient => "unknown-client",
             Refusal::SignatureLength { .. } => "signature-length",
@@ -104,42 +88,10 @@ impl Refusal {
             Refusal::UnknownUser(_) => "unknown-user",
             Refusal::ScopesNotAList => "scopes-not-a-list",
             Refusal::UnknownScope(_) => "unknown-scope",
-            Refusal::NoTime(_) => "no-time",
-            Refusal::TimeNotInteger(_) => "time-not-integer",
-            Refusal::TimeInMilliseconds(_) => "time-in-milliseconds",
+            Refusal::NoTime(none) => none.code(),
             Refusal::Expired { .. } => "expired",
             Refusal::IssuedInTheFuture { .. } => "issued-in-the-future",
             Refusal::LifeTooLong { .. } => "life-too-long",
-        }
-    }
-}
-
-impl From<NoBearer> for Refusal {
-    fn from(none: NoBearer) -> Self {
-        match none {
-            NoBearer::Missing => Refusal::NoAuthorization,
-            NoBearer::Several => Refusal::SeveralAuthorizations,
-            NoBearer::OtherScheme => Refusal::NotBearer,
-        }
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Segments(count) => Refusal::NotThreeSegments(count),
-            Malformed::Base64(segment) => Refusal::NotBase64(segment),
-            Malformed::Json(segment) => Refusal::NotJson(segment),
-        }
-    }
-}
-
-impl From<NoTime> for Refusal {
-    fn from(none: NoTime) -> Self {
-        match none {
-            NoTime::Missing(claim) => Refusal::NoTime(claim),
-            NoTime::NotInteger(claim) => Refusal::TimeNotInteger(claim),
-            NoTime::Milliseconds(claim) => Refusal::TimeInMilliseconds(claim),
         }
     }
 }

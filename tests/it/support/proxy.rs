@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign::admin::Address;
 use countersign::app::reload::{ReloadError, Report};
 use countersign::app::{self, Running};
 use countersign::clock::Clock;
 use countersign::config;
 use countersign::credential::Credential;
+use countersign::listener::Address;
 use countersign::secret::store::Store;
 use countersign::secret::trail::Trail;
 
@@ -88,10 +88,8 @@ impl Proxy {
     /// The address of the admin pages.
     pub fn admin(&self) -> SocketAddr {
         let running = self.running.as_ref().expect("running");
-        match running.admin() {
-            Some(Address::Tcp(address)) => *address,
-            other => panic!("no port for admin pages, but {other:?}"),
-        }
+        let address = running.admin().and_then(Address::ip);
+        address.expect("a port for admin pages")
     }
 
     /// The address of the listener of that name.
