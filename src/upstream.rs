@@ -177,13 +177,14 @@ impl Upstream {
     ) -> Result<Sent, UpstreamError> {
         let Deadlines { timeouts, end } = *deadlines;
         let asked = request.protocol().cloned();
-        let sending = retry::send(&self.members, request, timeouts.first_byte);
+        let first_byte = timeouts.first_byte;
         let (answer, lease, copy) = match end {
-            None => sending.await?,
+            // In place: what is first made and then waited for is copied on the way.
+            None => retry::send(&self.members, request, first_byte).await?,
             Some(end) => {
+                let sending = Box::pin(retry::send(&self.members, request, first_byte));
                 let over_time = |_| UpstreamError::OverTime(timeouts.total.unwrap_or_default());
-                let sent = timeout_at(end, Box::pin(sending)).await;
-                sent.map_err(over_time)??
+                timeout_at(end, sending).await.map_err(over_time)??
             }
         };
         let protocol = match answer.status() {

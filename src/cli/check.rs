@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::CONFIG;
+use crate::admin::Address;
 use crate::config::problem::Problems;
 use crate::config::{self, Loaded};
 use crate::secret::store::Store;
@@ -28,6 +29,13 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
         eprintln!(
             "note: whoever can reach {} (listener `{}`) can use the credentials",
             listener.address, listener.name
+        );
+    }
+    if let Some(Address::Tcp(address)) = config.admin.as_ref().map(|it| &it.address)
+        && !address.ip().is_loopback()
+    {
+        eprintln!(
+            "note: whoever can reach {address} ([admin]) can see how all is doing, reload it and have credentials renewed"
         );
     }
     if print {

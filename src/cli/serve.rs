@@ -73,7 +73,7 @@ fn announce(running: &Running) {
     }
     match running.admin() {
         Some(Address::Tcp(address)) if !address.ip().is_loopback() => tracing::warn!(
-            "health, metrics and status are on http://{address}: whoever can reach this address can see them and have credentials renewed"
+            "health, metrics and status are on http://{address}: whoever can reach this address can see them, reload the configuration and have credentials renewed"
         ),
         Some(address) => tracing::info!("health, metrics and status are on {address}"),
         None => {}

@@ -13,9 +13,9 @@ use super::{GET, configuration, takes_little, wait_until};
 use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Process, Upstream};
 
-/// What one slow caller may cost. Two of three hold a connection to the upstream, whose TLS is most of
-/// it; many handshakes at once leave the allocator more than the connections need.
-const EACH: usize = 256 * 1024;
+/// What one slow caller may cost in a release build. Two of three hold a connection to the upstream,
+/// whose TLS is most of it.
+const EACH: usize = 64 * 1024;
 
 /// For how long nothing must have moved.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -146,7 +146,8 @@ fn slow_callers_cost_little_hold_up_nobody_and_are_gone_in_time() {
     let figures = measure(150, deadline);
     // Whoever is held up by one of them is held up until its deadline.
     assert!(figures.beside < deadline / 2, "{figures:?}");
-    assert!(figures.each <= EACH, "{figures:?}");
+    // The development profile's futures are larger, and less is shared among so few.
+    assert!(figures.each <= 2 * EACH, "{figures:?}");
     assert!(figures.gone <= deadline + SOON, "{figures:?}");
 }
 
