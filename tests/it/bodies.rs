@@ -333,31 +333,6 @@ fn the_rest_of_a_request_is_sent_though_all_of_the_answer_is_there() {
 }
 
 #[test]
-fn an_upload_arrives_to_its_last_byte_where_it_is_taken_slowly() {
-    const SIZE: usize = 8 * 1024 * 1024;
-    let upstream = Upstream::with(|conversation| {
-        if conversation.read_head().is_some() {
-            // By then as much is on its way as there is room for.
-            thread::park_timeout(Duration::from_millis(300));
-            let mut piece = vec![0; SIZE / 64];
-            for _ in 0..64 {
-                assert!(conversation.read_exact(&mut piece));
-                thread::park_timeout(Duration::from_millis(5));
-            }
-            conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
-        }
-    });
-    let (proxy, _folder) = proxy_to(&upstream, "");
-    let mut caller = Caller::connect(proxy.address);
-    let length = format!("Content-Length: {SIZE}");
-    caller.write(format!(
-        "POST /acme HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n"
-    ));
-    caller.write(vec![b'x'; SIZE]);
-    assert_eq!(caller.read().text(), "done");
-}
-
-#[test]
 fn a_target_that_answers_a_body_while_it_comes_is_told_when_no_more_of_it_will() {
     let upstream = Upstream::with(|conversation| {
         conversation.read_head();
