@@ -199,8 +199,11 @@ fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), &text[end + 1..]))
 }
 
-/// Fields up to an empty line, their names in lower case, and what is behind it.
-fn fields(mut text: &[u8]) -> Option<(Vec<(String, String)>, &[u8])> {
+/// Names in lower case, each with its value.
+type Fields = Vec<(String, String)>;
+
+/// Fields up to an empty line, and what is behind it.
+fn fields(mut text: &[u8]) -> Option<(Fields, &[u8])> {
     let mut fields = Vec::new();
     loop {
         let (field, rest) = line(text)?;
