@@ -4,7 +4,8 @@
 #   docker build -t countersign .
 #   docker run --rm -p 127.0.0.1:8080:8080 -v "$PWD/etc:/etc/countersign:ro" countersign
 #
-# The listener has to say `0.0.0.0:8080` in the configuration: loopback in here is nobody else's.
+# The listener has to say `0.0.0.0:8080` in the configuration: loopback in here is nobody else's. What is
+# mounted has to be readable by user 65532, or run it as the files' owner: `--user "$(id -u)"`.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build

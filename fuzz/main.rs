@@ -11,3 +11,4 @@ mod configurations;
 mod driver;
 mod paths;
 mod requests;
+mod upstreams;

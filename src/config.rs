@@ -88,7 +88,7 @@ pub fn load(path: &Path, store: &Store) -> Result<Loaded, Problems> {
             let help = match path.exists() {
                 true => error.help,
                 false => {
-                    "name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml".to_owned()
+                    "name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml; `countersign init` prints one to begin with".to_owned()
                 }
             };
             problems.fault_nowhere(error.message, help);

@@ -1,23 +1,6 @@
 //! Which headers end at a proxy.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-/// The headers of one connection, which a proxy consumes (RFC 9110 section 7.6.1), with the three
-/// that older agents still send (`Keep-Alive`, `Proxy-Connection`, `HTTP2-Settings`).
-/// `Proxy-Authorization` and the two that answer it are between a caller and this proxy.
-const HOP_BY_HOP: [HeaderName; 11] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+use http::header::{self, HeaderMap, HeaderName};
 
 /// What callers say about where a request came from and whose it is, or where it really goes. A caller can say
 /// anything, so none of it is passed on: a target that trusts one of these would trust whoever can
@@ -86,10 +69,26 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
 /// The start of the names of a whole family of claims, behind `x-`.
 const FORWARDED_PREFIX: &str = "forwarded-";
 
-/// Whether a header ends here, in either direction.
+/// Whether a header ends here, in either direction: those of one connection, which a proxy consumes
+/// (RFC 9110 section 7.6.1), with the three that older agents still send (`Keep-Alive`,
+/// `Proxy-Connection`, `HTTP2-Settings`). `Proxy-Authorization` and the two that answer it are between
+/// a caller and this proxy.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    // Asked of each header of each message: names of the standard are compared as numbers.
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRAILER
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        _ => matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings"
+        ),
+    }
 }
 
 /// Whether a header claims where a request came from or goes.
@@ -109,8 +108,9 @@ pub fn is_method_override(name: &HeaderName) -> bool {
 
 /// The methods that these headers ask for in place of the one in the request line.
 pub fn methods_in(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    METHOD_OVERRIDES.iter().flat_map(values)
+    // There are fewer names in a request than look-ups would cost.
+    let overrides = headers.iter().filter(|(name, _)| is_method_override(name));
+    overrides.map(|(_, value)| value.as_bytes())
 }
 
 /// Whether whoever sends these headers takes trailers with an answer (RFC 9110 section 10.1.4).
@@ -171,6 +171,8 @@ pub fn remove(headers: &mut HeaderMap, ends: impl Fn(&HeaderName) -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderValue;
+
     use super::*;
 
     #[test]

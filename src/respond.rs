@@ -329,7 +329,9 @@ impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
         let refused = |code, detail| Self::new(StatusCode::FORBIDDEN, code, REQUEST_DENIED, detail);
         match &denied {
-            Denied::Host { .. } => refused("forbidden-host", denied.to_string()),
+            Denied::Host { .. } | Denied::Proxied { .. } => {
+                refused("forbidden-host", denied.to_string())
+            }
             Denied::CrossSite | Denied::Browser { .. } => refused("cross-site", denied.to_string()),
             Denied::Unknown(unknown) => {
                 let detail = "this proxy lets in only callers that it knows; its log has the rule under the request id";

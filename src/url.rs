@@ -33,6 +33,9 @@ impl Url {
             format!("`{text}`")
         };
         let bad = |why: &str| format!("{shown} is not a URL that can be used here: {why}");
+        if !text.is_ascii() {
+            return Err(bad("it is not in ASCII, where such names start with xn--"));
+        }
         let uri: Uri = text.parse().map_err(|_| bad("it is no URL at all"))?;
         match uri.scheme_str() {
             Some("https") => {}
@@ -101,6 +104,7 @@ mod tests {
             "https://user@acme.example",
             "https://acme.example#x",
             "https://a b",
+            "https://m\u{fc}nchen.example",
             "https://-",
         ] {
             assert!(Url::parse(text).is_err(), "{text:?}");

@@ -26,6 +26,10 @@ use crate::shutdown::ending::Notice;
 /// are ten times what a connection costs that only waits.
 const READY: Duration = Duration::from_secs(2);
 
+/// The most headers of a request that the server side takes if it is not told: it has room for these
+/// without asking for memory, and none for any number that it is told, this one included.
+const DEFAULT_HEADERS: usize = 100;
+
 /// Why a connection is no longer served.
 enum End {
     /// It came to its end, or its protocol was switched.
@@ -60,11 +64,17 @@ pub(super) async fn serve<S: Line>(
     );
     let (own, noted) = (Rc::clone(callers), Arc::clone(&pace));
     let service = service_fn(move |request| answer(&own, request, way.clone(), &tie, &noted, None));
-    let mut connection = Builder::new()
-        .max_headers(callers.config.headers)
+    let mut builder = Builder::new();
+    if callers.config.headers != DEFAULT_HEADERS {
+        builder.max_headers(callers.config.headers);
+    }
+    let mut connection = builder
         .max_header_size(callers.config.head)
         // The size above is looked at when a head is complete; this bounds one that never is.
         .max_buf_size(callers.config.head.max(8192).saturating_add(1))
+        // Not to read while it answers: it would take a second buffer each time, since the head is
+        // still in the first. Whether the caller is gone is looked at by `Due::Look`.
+        .half_close(true)
         .serve_connection(TokioIo::new(strict), service)
         .with_upgrades();
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::CONFIG;
 use crate::config::problem::Problems;
 use crate::config::{self, Loaded};
+use crate::listener::Address;
 use crate::secret::store::Store;
 
 /// Reads the file and says what is wrong with it, or prints what will be in force.
@@ -28,6 +29,13 @@ pub(super) fn run(path: &Path, print: bool) -> ExitCode {
         eprintln!(
             "note: whoever can reach {} (listener `{}`) can use the credentials",
             listener.address, listener.name
+        );
+    }
+    if let Some(Address::Ip(address)) = config.admin.as_ref().map(|it| &it.address)
+        && !address.ip().is_loopback()
+    {
+        eprintln!(
+            "note: whoever can reach {address} ([admin]) can see how all is doing, reload it and have credentials renewed"
         );
     }
     if print {

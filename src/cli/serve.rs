@@ -75,7 +75,7 @@ fn announce(running: &Running) {
         match address.is_local() {
             Some(true) => tracing::info!("{said}"),
             _ => tracing::warn!(
-                "{said}: whoever can reach this address can see them and have credentials renewed"
+                "{said}: whoever can reach this address can see them, reload the configuration and have credentials renewed"
             ),
         }
     }

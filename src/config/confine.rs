@@ -57,15 +57,7 @@ pub(super) fn read(
             Address::Inherited(_) => {}
         }
     }
-    match admin.map(|it| &it.address) {
-        Some(Address::Ip(address)) => ports.push(address.port()),
-        Some(Address::Unix(path)) => needs.write.extend(path.parent().map(folder)),
-        Some(Address::Inherited(_)) | None => {}
-    }
-    if admin.is_some() {
-        // Where memory and descriptors are counted.
-        needs.read.insert("/proc/self".into());
-    }
+    note_admin(root, admin, needs, &mut ports);
     let servers = dns.servers.iter().map(SocketAddr::port);
     needs.connect.extend(servers);
     needs.bind = (!ports.contains(&0)).then(|| ports.into_iter().collect());
@@ -103,6 +95,33 @@ pub(super) fn read(
             .fault(written.map_or(root.at(), |it| &it.name_at), message, help);
     }
     config
+}
+
+/// Notes what the pages take: their port or socket, and where memory and descriptors are counted.
+fn note_admin(
+    root: &Reader<'_>,
+    admin: Option<&admin::Config>,
+    needs: &mut Needs,
+    ports: &mut Vec<u16>,
+) {
+    let Some(admin) = admin else {
+        return;
+    };
+    let written = root.written().get("admin");
+    let at = written.map_or(root.at(), |it| &it.name_at);
+    let counted = PathBuf::from("/proc/self");
+    needs.note(Need::Read(counted.clone()), at);
+    needs.read.insert(counted);
+    match &admin.address {
+        Address::Ip(address) => {
+            let port = Some(address.port()).filter(|port| *port != 0);
+            needs.note(Need::Bind(port), at);
+            ports.push(address.port());
+        }
+        Address::Unix(path) => needs.write.extend(path.parent().map(folder)),
+        // It is there already.
+        Address::Inherited(_) => {}
+    }
 }
 
 impl Needs {

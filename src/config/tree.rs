@@ -328,7 +328,8 @@ pub fn parse(source: &Arc<Source>, problems: &Problems) -> Node {
             .map(|name| format!(" `{name}`"))
             .unwrap_or_default();
         let message = error.message().trim_end();
-        problems.fault(&at, format!("this is not TOML: {message}{named}"), "");
+        let help = look_alike(source.text.get(start..).unwrap_or_default());
+        problems.fault(&at, format!("this is not TOML: {message}{named}"), help);
     }
     let builder = Builder { source, problems };
     let at = builder.span(document.span().start);
@@ -336,6 +337,19 @@ pub fn parse(source: &Arc<Source>, problems: &Problems) -> Node {
         value: Value::Table(builder.table(document.get_ref())),
         at,
         given: None,
+    }
+}
+
+/// What word processors and web pages make of plain characters, where a text begins with that.
+fn look_alike(text: &str) -> &'static str {
+    match text.chars().next() {
+        Some('“' | '”' | '„' | '‘' | '’' | '«' | '»') => {
+            "this is a typographic quotation mark: write \""
+        }
+        Some('\u{a0}' | '\u{200b}' | '\u{202f}' | '\u{feff}') => {
+            "this is white space that TOML does not know: write a plain blank"
+        }
+        _ => "",
     }
 }
 

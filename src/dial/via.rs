@@ -113,7 +113,15 @@ impl Via {
     ///
     /// A sentence that says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bad = || "a proxy is written http://HOST:PORT, without user, path or query".to_owned();
+        let bad = || "a proxy is written http://HOST:PORT, without path or query".to_owned();
+        if text.contains('@') {
+            let with_login = r#"a proxy's login stands beside its URL: { url = "http://HOST:PORT", user = "…", password = { file = "…" } }"#;
+            return Err(with_login.to_owned());
+        }
+        if text.starts_with("https://") {
+            let plain = "a proxy is asked for a tunnel in plain HTTP, and TLS goes through it: http://HOST:PORT";
+            return Err(plain.to_owned());
+        }
         let authority = text.strip_prefix("http://").ok_or_else(bad)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let name = crate::host::name_of(authority).ok_or_else(bad)?;

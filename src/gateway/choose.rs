@@ -24,7 +24,19 @@ pub(super) fn route<'a>(
         }
     }
     config.admit(request, entrance)?;
-    Ok(take(&plan.routes, request, listener)?)
+    take(&plan.routes, request, listener).map_err(|miss| lost(miss, request))
+}
+
+/// A miss as the log tells it: with what was asked for, less the query, which may be a secret.
+fn lost(miss: Miss, request: &Normalized<RequestBody>) -> Refused {
+    let is_nowhere = matches!(miss, Miss::NoRoute);
+    let mut refused = Refused::from(miss);
+    if is_nowhere {
+        let host = request.host().unwrap_or("no host");
+        let (method, path) = (request.method(), request.path());
+        refused.causes = format!("{}: {method} {path} at {host}", refused.detail);
+    }
+    refused
 }
 
 /// The route of a table, if the target cannot take the path for one of another route of its own.

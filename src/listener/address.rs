@@ -33,6 +33,16 @@ impl Address {
             return inherited(name);
         }
         text.parse().map(Self::Ip).map_err(|_| {
+            if let Some(port) = text.strip_prefix("localhost:") {
+                return format!(
+                    "`{text}` is a name, and names have several addresses: write 127.0.0.1:{port} or [::1]:{port}"
+                );
+            }
+            if let Some(port) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')) {
+                return format!(
+                    "`{text}` says no address: 127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} for all that can reach it"
+                );
+            }
             format!(
                 "`{text}` is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080, nor unix:PATH or systemd:NAME"
             )
@@ -153,7 +163,8 @@ mod tests {
     fn what_is_no_address_is_refused_with_a_sentence() {
         let long = format!("unix:/{}", "a".repeat(LONGEST));
         for (text, reason) in [
-            ("localhost:8080", "not an address and a port"),
+            ("localhost:8080", "write 127.0.0.1:8080"),
+            ("*:8080", "0.0.0.0:8080 for all"),
             ("127.0.0.1", "not an address and a port"),
             ("unix:", "names no socket"),
             ("unix:/run/", "names no socket"),

@@ -27,6 +27,16 @@ pub enum Denied {
         /// The listener's name.
         listener: String,
     },
+    /// The caller takes this for a proxy that leads anywhere, and it is none.
+    #[error(
+        "`{host}` is not a name of this proxy; for tools that it is set as the proxy of, set listeners.{listener}.forward"
+    )]
+    Proxied {
+        /// The name in the URL.
+        host: String,
+        /// The listener's name.
+        listener: String,
+    },
     /// A browser sends this for another site's page.
     #[error("a browser sent this for another site's page")]
     CrossSite,
@@ -198,7 +208,13 @@ impl Config {
     ///
     /// [`Denied`] with the reason.
     pub fn admit<B>(&self, request: &Normalized<B>, entrance: &Entrance) -> Result<(), Denied> {
-        self.admit_host(request.host(), entrance.local)?;
+        let admitted = self.admit_host(request.host(), entrance.local);
+        admitted.map_err(|denied| match denied {
+            Denied::Host { host, listener } if request.is_for_a_proxy() && !self.forward => {
+                Denied::Proxied { host, listener }
+            }
+            other => other,
+        })?;
         if !browser::is_same_site(request.headers()) {
             return Err(Denied::CrossSite);
         }

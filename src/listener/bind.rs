@@ -117,6 +117,12 @@ fn hint(address: &Address, error: &io::Error) -> String {
         return format!(": {own}");
     }
     let hint = match (address, error.kind()) {
+        (Address::Ip(address), io::ErrorKind::AddrInUse) => {
+            let port = address.port();
+            return format!(
+                ", where another process listens already; `ss -ltnp sport = :{port}` shows which"
+            );
+        }
         (_, io::ErrorKind::AddrInUse) => ", where another process listens already",
         (Address::Ip(_), io::ErrorKind::PermissionDenied) => {
             ", which needs the right to bind ports below 1024 (CAP_NET_BIND_SERVICE)"

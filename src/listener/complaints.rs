@@ -53,7 +53,7 @@ impl Complaints {
             listener = self.listener,
             %peer,
             code,
-            %causes,
+            causes = causes.to_string(),
             unsaid = (unsaid > 0).then_some(unsaid),
             "refused at the door"
         );

@@ -225,6 +225,12 @@ impl Store {
         if secret.expose().is_empty() {
             return Err(Unresolved::new(format!("{reference} is empty"), ""));
         }
+        let warning = warning.or_else(|| {
+            let odd = judged.and_then(|_| odd_ends(secret.expose_str()?))?;
+            Some(format!(
+                "{reference} {odd}, which is taken for a part of it"
+            ))
+        });
         Ok(Resolved { secret, warning })
     }
 
@@ -308,7 +314,11 @@ fn cannot_read(path: &Path, error: &io::Error) -> Unresolved {
     match error.kind() {
         io::ErrorKind::NotFound => Unresolved::new(
             format!("there is no file {shown}"),
-            "paths are relative to this file's folder",
+            if shown.to_string().contains("~/") || shown.to_string().contains('$') {
+                "`~` and `$` mean nothing in a path; relative ones start at this file's folder"
+            } else {
+                "paths are relative to this file's folder"
+            },
         ),
         io::ErrorKind::PermissionDenied if !confine::may_read(path) => Unresolved::new(
             format!(
@@ -380,9 +390,26 @@ fn point(bytes: Vec<u8>, pointers: &[String], path: &Path) -> Result<Vec<u8>, Un
 fn environment(name: &str) -> Result<Vec<u8>, Unresolved> {
     use std::os::unix::ffi::OsStringExt;
     let value = std::env::var_os(name);
-    value
-        .map(OsStringExt::into_vec)
-        .ok_or_else(|| Unresolved::new(format!("the environment variable {name} is not set"), ""))
+    value.map(OsStringExt::into_vec).ok_or_else(|| {
+        let message = format!("the environment variable {name} is not set");
+        Unresolved::new(message, "set it where this process is started")
+    })
+}
+
+/// What editors leave around a password without showing it, where that is one line. Text formats
+/// do not mind it.
+fn odd_ends(text: &str) -> Option<&'static str> {
+    if text.trim().contains('\n') || text.starts_with('{') {
+        None
+    } else if text.starts_with('\u{feff}') {
+        Some("begins with a byte order mark")
+    } else if text.ends_with('\n') {
+        Some("ends with a second newline")
+    } else if text.trim() != text {
+        Some("begins or ends with white space")
+    } else {
+        None
+    }
 }
 
 /// Editors and `echo` end a text with a newline that is not part of the secret. Where the content is

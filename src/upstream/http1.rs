@@ -13,22 +13,25 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::HeaderValue;
-use http::{Request, Response, StatusCode};
-use http_body::Frame;
-use tokio::io::{self, AsyncRead, AsyncReadExt, Chain, Join, ReadBuf, ReadHalf, WriteHalf};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use tokio::io::{
+    self, AsyncRead, AsyncReadExt, AsyncWrite, Chain, Join, ReadBuf, ReadHalf, WriteHalf,
+};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio_rustls::client::TlsStream;
 
 use super::broken::Broken;
 use super::pool::HEAD;
-use crate::body::RequestBody;
+use crate::body::Fault;
 
 mod aside;
 mod chunked;
 mod head;
 mod sending;
 
-pub(super) use aside::Aside;
+pub use aside::Aside;
 use chunked::Found;
 use head::{Extent, Head};
 pub use sending::Sending;
@@ -44,8 +47,8 @@ const KEPT: usize = 16 * 1024;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Connection {
-    line: TlsStream<TcpStream>,
+pub struct Connection<L = TlsStream<TcpStream>> {
+    line: L,
     /// What has come and is still to be read.
     come: BytesMut,
     /// Kept from one request to the next.
@@ -61,22 +64,23 @@ pub type Line =
 
 /// The rest of an answer, behind its head.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub struct Reading {
     extent: Extent,
 }
 
 /// What an answer's body comes from.
 #[derive(Debug)]
-pub(super) enum Coming {
+pub enum Coming {
     /// The connection itself.
     Reading(Reading),
     /// A task that still sends the request.
     Aside(Aside),
 }
 
-impl Connection {
+impl<L: AsyncRead + AsyncWrite + Unpin + 'static> Connection<L> {
     /// HTTP on an open connection.
-    pub(super) fn new(line: TlsStream<TcpStream>, title_case: bool) -> Box<Self> {
+    #[must_use]
+    pub fn new(line: L, title_case: bool) -> Box<Self> {
         Box::new(Self {
             line,
             come: BytesMut::new(),
@@ -88,27 +92,35 @@ impl Connection {
 
     /// Whether it can carry another request: the other side has not closed it, and has said nothing
     /// that was not asked.
-    pub(super) fn is_ready(&mut self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
         // Whoever uses it next waits for it anew.
         let mut context = Context::from_waker(Waker::noop());
         let mut byte = [0];
-        let read = Pin::new(&mut self.line).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
-        self.is_kept && self.come.is_empty() && read.is_pending()
+        let mut byte = ReadBuf::new(&mut byte);
+        // A task that has had its turn is told that nothing has come, whatever has.
+        let read = pin!(unconstrained(poll_fn(|context| {
+            Pin::new(&mut self.line).poll_read(context, &mut byte)
+        })));
+        let is_silent = read.poll(&mut context).is_pending();
+        self.is_kept && self.come.is_empty() && is_silent
     }
 
     /// Sends a request to the member of this authority, and waits for the head of the answer. The
-    /// connection is taken by a task that
-    /// sends the rest of the request, if there is any when the answer comes.
+    /// connection is taken by a task that sends the rest of the request, if there is any when the
+    /// answer comes.
     ///
     /// # Errors
     ///
     /// A [`Broken`]; the connection carries nothing more.
-    pub(super) async fn send<B>(
+    pub async fn send<T, B>(
         mut self: Box<Self>,
-        request: &Request<B>,
+        request: &Request<T>,
         authority: &HeaderValue,
-        body: RequestBody,
-    ) -> Result<(Response<Coming>, Option<Box<Self>>), Broken> {
+        body: B,
+    ) -> Result<(Response<Coming>, Option<Box<Self>>), Broken>
+    where
+        B: Body<Data = Bytes, Error = Fault> + Unpin + 'static,
+    {
         let out = mem::take(&mut self.out);
         let mut sending = Sending::begin(request, authority, body, self.title_case, out);
         let (mut sent, mut looked_at) = (None, 0);
@@ -123,9 +135,9 @@ impl Connection {
             }
             // A server that does not want the whole of a request may answer and then break the
             // connection off: what was said by then is still to be read.
-            let head = ready!(self.poll_head(request, &mut looked_at, context));
+            let head = ready!(self.poll_head(request.method(), &mut looked_at, context));
             Poll::Ready(head.map_err(|error| match sent.take() {
-                Some(Err(failure)) => failure,
+                Some(Err(failure)) if error.is_closed_early() => failure,
                 _ => error,
             }))
         })
@@ -146,14 +158,9 @@ impl Connection {
     }
 
     /// Whether another request may follow, now that the answer has been read to its end.
-    pub(super) fn is_reusable(&self) -> bool {
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
         self.is_kept && self.come.is_empty()
-    }
-
-    /// What is left once HTTP is over: what has come already, and what comes.
-    pub(super) fn into_line(self) -> Line {
-        let (read, write) = io::split(self.line);
-        io::join(Cursor::new(self.come.freeze()).chain(read), write)
     }
 
     fn keep(&mut self, mut out: Vec<u8>) {
@@ -165,9 +172,9 @@ impl Connection {
 
     /// The head of the answer. What is between (RFC 9110 section 15.2) ends here: a caller that
     /// waits to go on is told by the one who reads its request.
-    fn poll_head<B>(
+    fn poll_head(
         &mut self,
-        request: &Request<B>,
+        method: &Method,
         looked_at: &mut usize,
         context: &mut Context<'_>,
     ) -> Poll<Result<Head, Broken>> {
@@ -177,7 +184,7 @@ impl Connection {
                 if end > HEAD {
                     return Poll::Ready(Err(Broken::Malformed("its head is too long")));
                 }
-                let head = head::read(&mut self.come, end, request.method())?;
+                let head = head::read(&mut self.come, end, method)?;
                 let status = head.answer.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(head));
@@ -192,12 +199,15 @@ impl Connection {
                 head::begin(&self.come)?;
             }
             *looked_at = self.come.len();
-            if ready!(self.poll_fill(context)).map_err(Broken::Io)? == 0 {
-                return Poll::Ready(Err(match self.come.is_empty() {
-                    true => Broken::Closed,
-                    false => Broken::Truncated,
-                }));
-            }
+            let end = match ready!(self.poll_fill(context)) {
+                Ok(0) => Broken::Closed,
+                Ok(_) => continue,
+                Err(error) => Broken::Io(error),
+            };
+            return Poll::Ready(Err(match self.come.is_empty() {
+                true => end,
+                false => Broken::Truncated,
+            }));
         }
     }
 
@@ -210,9 +220,18 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// What is left once HTTP is over: what has come already, and what comes.
+    pub(super) fn into_line(self) -> Line {
+        let (read, write) = io::split(self.line);
+        io::join(Cursor::new(self.come.freeze()).chain(read), write)
+    }
+}
+
 impl Reading {
     /// Whether all of the answer has been read.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.extent.is_over()
     }
 
@@ -230,9 +249,13 @@ impl Reading {
     }
 
     /// The next piece of the answer.
-    pub(super) fn poll_frame(
+    ///
+    /// # Errors
+    ///
+    /// A [`Broken`] in place of the rest of the answer; the connection carries nothing more.
+    pub fn poll_frame<L: AsyncRead + AsyncWrite + Unpin + 'static>(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Connection<L>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
@@ -270,5 +293,29 @@ impl Reading {
             *left -= data.len() as u64;
         }
         Ok((!data.is_empty()).then(|| Frame::data(data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_unasked_is_seen_by_a_task_that_has_had_its_turn() {
+        let (near, mut far) = duplex(64);
+        let mut connection = Connection::new(near, false);
+        assert!(connection.is_ready());
+        far.write_all(b"HTTP/1.1 200 OK").await.expect("a line");
+        let is_ready = poll_fn(|context| {
+            // The turn is over when what is there is not read.
+            let (mut busy, mut other) = duplex(1024);
+            assert!(pin!(other.write_all(&[0; 1024])).poll(context).is_ready());
+            let mut byte = [0];
+            while pin!(busy.read_exact(&mut byte)).poll(context).is_ready() {}
+            Poll::Ready(connection.is_ready())
+        });
+        assert!(!is_ready.await);
     }
 }

@@ -93,7 +93,8 @@ impl Body for Incoming {
         match source {
             Source::Exclusive(reading) => match lease.as_mut().and_then(Lease::connection) {
                 Some(connection) => reading.poll_frame(connection, context),
-                None => Poll::Ready(None),
+                None if reading.is_over() => Poll::Ready(None),
+                None => Poll::Ready(Some(Err(Broken::Truncated))),
             },
             Source::Aside(aside) => aside.poll_frame(context),
             Source::Shared(body) => Pin::new(body).poll_frame(context).map_err(Broken::Shared),

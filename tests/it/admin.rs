@@ -2,6 +2,7 @@
 
 mod certificates;
 mod counts;
+mod documented;
 mod pages;
 mod readiness;
 mod renew;

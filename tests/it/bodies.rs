@@ -1,11 +1,13 @@
 //! Bodies, in both directions: framed as they came, streamed, and never cut off in silence.
 
 use std::io::{Read, Write};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::support::caller::SOON;
 use crate::support::{Caller, Folder, Process, Upstream, acme, proxy_to, send};
 
 fn body_of(request: &str) -> &str {
@@ -287,6 +289,84 @@ fn an_answer_to_a_body_that_the_target_never_reads_reaches_the_caller() {
 }
 
 #[test]
+fn the_rest_of_a_request_is_sent_though_all_of_the_answer_is_there() {
+    const SIZE: usize = 4 * 1024 * 1024;
+    let (heard, hears) = mpsc::channel();
+    for (answer, behind, text) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "", "ok"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok",
+            "ok",
+            "okok",
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", ""),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "", ""),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            "0\r\n\r\n",
+            "ok",
+        ),
+    ] {
+        let heard = heard.clone();
+        let upstream = Upstream::with(move |conversation| {
+            if conversation.read_head().is_some() {
+                conversation.write(answer);
+                let is_whole = conversation.read_exact(&mut vec![0; SIZE]);
+                conversation.write(behind);
+                let _ = heard.send(is_whole);
+            }
+        });
+        let (proxy, _folder) = proxy_to(&upstream, "");
+        let mut caller = Caller::connect(proxy.address);
+        caller.write(format!(
+            "POST /acme HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SIZE}\r\n\r\nxx"
+        ));
+        if behind.is_empty() {
+            assert_eq!(caller.read().text(), text, "{answer}");
+            caller.write(vec![b'x'; SIZE - 2]);
+        } else {
+            caller.write(vec![b'x'; SIZE - 2]);
+            assert_eq!(caller.read().text(), text, "{answer}");
+        }
+        assert_eq!(hears.recv_timeout(SOON), Ok(true), "{answer}");
+    }
+}
+
+#[test]
+fn a_target_that_answers_a_body_while_it_comes_is_told_when_no_more_of_it_will() {
+    let upstream = Upstream::with(|conversation| {
+        conversation.read_head();
+        conversation.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let start = Instant::now();
+        while conversation.read_exact(&mut [0]) {}
+        if start.elapsed() < SOON {
+            conversation.write("4\r\ntold\r\n0\r\n\r\n");
+        }
+    });
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let proxy = crate::support::Proxy::start(&folder, &format!("limits.body = \"1KiB\"\n{text}"));
+    let mut caller = Caller::connect(proxy.address);
+    caller.write("POST /acme HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+    caller.write("1\r\nx\r\n");
+    // Time for the answer to begin: what is too large is refused before that.
+    let mut first = [0; 15];
+    assert!(caller.read_exact(&mut first));
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    caller.write(format!("401\r\n{}\r\n", "x".repeat(1025)));
+    let mut rest = Vec::new();
+    let mut byte = [0];
+    while !rest.ends_with(b"told") && caller.read_exact(&mut byte) {
+        rest.push(byte[0]);
+    }
+    assert!(
+        rest.ends_with(b"told"),
+        "{}",
+        String::from_utf8_lossy(&rest)
+    );
+}
+
+#[test]
 fn a_body_above_the_limit_is_refused_declared_or_not() {
     let upstream = Upstream::with(|conversation| while conversation.read_request().is_some() {});
     let folder = Folder::new();
@@ -380,7 +460,7 @@ fn a_hundred_mebibytes_stream_both_ways_in_bounded_memory() {
 
 #[test]
 fn a_caller_that_does_not_read_holds_the_upstream_back() {
-    let (told, written) = std::sync::mpsc::channel();
+    let (told, written) = mpsc::channel();
     let told = std::sync::Mutex::new(told);
     let upstream = Upstream::with(move |conversation| {
         conversation.read_request();

@@ -185,6 +185,8 @@ credential = "none"
 [targets.most]
 url = "https://most.example:10"
 credential = "none"
+[admin]
+address = "127.0.0.1:11"
 "#;
     let both = format!("{text}{more}");
     let line = |name: &str| {
@@ -208,6 +210,11 @@ credential = "none"
                 "{lack}"
             );
         }
+        let pages = format!(
+            "proxy.toml:{}:2: a file is read below /proc/self",
+            line("admin]")
+        );
+        process.wait_for(&pages);
         assert_eq!(get(process.address(), "/more").status, 404);
     }
     assert_eq!(get(process.address(), "/acme").status, 200);

@@ -382,3 +382,17 @@ fn two_targets_with_the_same_host_and_port_are_a_fault() {
         "{said}"
     );
 }
+
+#[test]
+fn a_whole_url_where_nothing_is_forwarded_is_refused_with_the_key_that_is_missing() {
+    let upstream = Upstream::saying("");
+    let folder = Folder::new();
+    let text = acme(&folder, upstream.address, &upstream.ca_pem, "");
+    let proxy = Proxy::start(&folder, &text);
+    let answer = ask(&proxy, &format!("GET http://{NAME}/x"), NAME);
+    assert_eq!((answer.status, &*answer.code()), (403, "forbidden-host"));
+    assert!(
+        answer.text().contains("listeners.local.forward"),
+        "{answer:?}"
+    );
+}

@@ -1071,6 +1071,18 @@ fn what_follows_an_answer_belongs_to_nobody() {
 }
 
 #[test]
+fn behind_trailers_that_are_none_nothing_is_asked() {
+    let trailers = ["X : y\r\n\r\n", "X\r\n\r\n", " y\r\n\r\n", "\n\n", "\n\r\n"];
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n";
+    let answers = trailers.map(|it| format!("{head}{it}").into_bytes());
+    let upstream = answering_each(answers.into());
+    ask_for_each(&upstream, "GET", trailers.len(), |number, answer| {
+        assert!(answer.is_err(), "{:?}", trailers[number]);
+    });
+    assert!(upstream.connections() > trailers.len());
+}
+
+#[test]
 fn a_body_that_no_answer_to_head_may_have_belongs_to_nobody() {
     let heads = ["Content-Length: 4", "Transfer-Encoding: chunked", "X: 1"];
     for behind in ["good", EVIL, "4\r\ngood\r\n0\r\n\r\n"] {

@@ -286,6 +286,29 @@ fn a_get_on_a_stale_connection_is_sent_again_and_a_post_is_not() {
 }
 
 #[test]
+fn a_request_whose_answer_has_begun_is_not_sent_again() {
+    // The end of the first connection is one of TLS, or of TCP alone.
+    for is_told in [true, false] {
+        let upstream = Upstream::with(move |conversation| {
+            while conversation.read_request().is_some() {
+                conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                if conversation.number == 0 && conversation.read_request().is_some() {
+                    conversation.write("HTTP/1.1 200 OK\r\nConte");
+                    if is_told {
+                        conversation.close();
+                    }
+                    return;
+                }
+            }
+        });
+        let (proxy, _folder) = one_worker(&upstream, "");
+        assert_eq!(get(proxy.address, "/acme").text(), "ok");
+        assert_eq!(get(proxy.address, "/acme").code(), "upstream-reset");
+        assert_eq!(upstream.requests().len(), 2);
+    }
+}
+
+#[test]
 fn a_connection_with_the_rest_of_an_answer_on_it_is_not_used_again() {
     let upstream = Upstream::answering(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",

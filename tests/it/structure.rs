@@ -451,3 +451,24 @@ fn the_threat_model_names_tests_that_exist() {
         assert_eq!(text.matches(&row).count(), 1, "{row}");
     }
 }
+
+/// Cargo looks for the file of each test and bench before it builds anything else, unless its path is
+/// written out; the image is built without them.
+#[test]
+fn the_image_is_built_from_files_that_are_there_and_from_enough_of_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("a file");
+    let context = read(".dockerignore");
+    let kept: Vec<&str> = context
+        .lines()
+        .filter_map(|it| it.strip_prefix('!'))
+        .collect();
+    assert!(kept.contains(&"src"), "{kept:?}");
+    for name in kept {
+        assert!(root.join(name).exists(), "{name}");
+    }
+    for target in read("Cargo.toml").split("\n[[").skip(1) {
+        let target = target.split("\n[").next().expect("a table");
+        assert!(target.contains("\npath = "), "[[{target}");
+    }
+}

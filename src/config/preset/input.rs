@@ -305,9 +305,11 @@ impl Input {
         let text = reference::identifier(&place, node, context)?;
         if text.as_literal().is_none() {
             let message = format!("{place}: variables mean nothing here");
-            context
-                .problems
-                .fault(&node.at, message, "a literal `${` is written `$${`");
+            context.problems.fault(
+                &node.at,
+                message,
+                "{ env = \"NAME\" } takes it from the environment; a literal `${` is written `$${`",
+            );
             return None;
         }
         Some(text)

@@ -1,5 +1,7 @@
 //! A body in chunks, as an upstream sends it (RFC 9112 section 7.1).
 
+use std::mem;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use memchr::memchr;
@@ -30,7 +32,11 @@ enum Place {
 
 /// Reads a body that comes in chunks.
 #[derive(Debug, Default)]
-pub(super) struct Chunked(Place);
+pub(super) struct Chunked {
+    place: Place,
+    /// How long a line stood in front of what comes next.
+    line: usize,
+}
 
 /// What was found.
 #[derive(Debug, PartialEq)]
@@ -53,30 +59,37 @@ impl Chunked {
     /// [`Broken::Malformed`] where it is no body in chunks.
     pub(super) fn take(&mut self, come: &mut BytesMut) -> Result<Found, Broken> {
         loop {
-            match self.0 {
+            match self.place {
                 Place::Size => {
                     let Some(line) = line(come)? else {
                         return Ok(Found::Nothing);
                     };
-                    self.0 = match size(&line)? {
+                    self.place = match size(&line)? {
                         0 => Place::Trailers,
                         size => Place::Data(size),
                     };
+                    self.line = line.len();
                 }
                 Place::Data(left) => {
                     let there = come.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     if there == 0 {
                         return Ok(Found::Nothing);
                     }
-                    let data = come.split_to(there).freeze();
-                    self.0 = match left - there as u64 {
+                    let mut data = come.split_to(there);
+                    // A byte behind a long line would keep the whole buffer for as long as somebody
+                    // takes to read it.
+                    if there < mem::take(&mut self.line) {
+                        data = BytesMut::from(&data[..]);
+                    }
+                    let data = data.freeze();
+                    self.place = match left - there as u64 {
                         0 => Place::DataEnd,
                         left => Place::Data(left),
                     };
                     // Found now, the end costs no further look.
-                    if self.0 == Place::DataEnd && come.starts_with(END) {
+                    if self.place == Place::DataEnd && come.starts_with(END) {
                         come.advance(END.len());
-                        self.0 = Place::End;
+                        self.place = Place::End;
                     }
                     return Ok(Found::Data(data));
                 }
@@ -88,7 +101,7 @@ impl Chunked {
                         return Err(Broken::Malformed("a chunk is longer than it says"));
                     }
                     come.advance(2);
-                    self.0 = Place::Size;
+                    self.place = Place::Size;
                 }
                 Place::Trailers => return self.trailers(come),
                 Place::End => return Ok(Found::End),
@@ -98,19 +111,20 @@ impl Chunked {
 
     /// Whether all of it has been taken.
     pub(super) fn is_over(&self) -> bool {
-        self.0 == Place::End
+        self.place == Place::End
     }
 
     fn trailers(&mut self, come: &mut BytesMut) -> Result<Found, Broken> {
         if come.starts_with(b"\r\n") {
             come.advance(2);
-            self.0 = Place::End;
+            self.place = Place::End;
             return Ok(Found::End);
         }
         match head::end(come, 0) {
             Some(end) if end <= TRAILERS => {
-                self.0 = Place::End;
-                head::trailers(come.split_to(end).freeze()).map(Found::Trailers)
+                let trailers = head::trailers(come.split_to(end).freeze())?;
+                self.place = Place::End;
+                Ok(Found::Trailers(trailers))
             }
             None if come.len() <= TRAILERS => Ok(Found::Nothing),
             _ => Err(Broken::Malformed("its trailers are too long")),
@@ -137,7 +151,12 @@ fn line(come: &mut BytesMut) -> Result<Option<BytesMut>, Broken> {
 /// The size in a chunk's line. What extends it (RFC 9112 section 7.1.1) means nothing here.
 fn size(line: &[u8]) -> Result<u64, Broken> {
     let end = memchr(b';', line).unwrap_or(line.len());
-    let digits = line[..end].trim_ascii_end();
+    if line[end..].contains(&b'\r') {
+        return Err(Broken::Malformed("a chunk's extension has a bare CR"));
+    }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let length = line[..end].iter().rposition(|byte| !is_space(byte));
+    let digits = &line[..length.map_or(0, |last| last + 1)];
     let malformed = Broken::Malformed("a chunk's size is no number");
     // `from_str_radix` would take a sign.
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -191,6 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn small_chunks_behind_long_lines_keep_no_buffer_alive() {
+        let chunk = format!("1;{}\r\na\r\n", "x".repeat(LINE - 10));
+        let (mut chunked, mut come) = (Chunked::default(), BytesMut::new());
+        let mut taken = Vec::new();
+        for _ in 0..100 {
+            come.reserve(chunk.len());
+            come.extend_from_slice(chunk.as_bytes());
+            match chunked.take(&mut come).expect("a chunk") {
+                Found::Data(data) => taken.push(data),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(chunked.take(&mut come).expect("its end"), Found::Nothing);
+        }
+        // Nobody else has a part of the buffer.
+        assert!(
+            come.try_reclaim(LINE / 2),
+            "{} pieces are held",
+            taken.len()
+        );
+    }
+
+    #[test]
     fn what_is_no_body_in_chunks_is_refused() {
         let long = format!("1;{}\r\na\r\n", "x".repeat(LINE));
         let endless = format!("0\r\nX: {}", "x".repeat(TRAILERS));
@@ -200,6 +241,11 @@ mod tests {
             "+1\r\na\r\n",
             "0x1\r\na\r\n",
             "1 1\r\na\r\n",
+            "1\r\r\na\r\n",
+            "1\x0c\r\na\r\n",
+            "1;x\ry\r\na\r\n",
+            "1\r\na\r\n0\r\n\n\n",
+            "1\r\na\r\n0\r\n\n\r\n",
             "10000000000000000\r\n",
             "1\r\nab\r\n",
             "1\r\na\n0\r\n\r\n",
@@ -208,6 +254,10 @@ mod tests {
             long.as_str(),
             endless.as_str(),
         ] {
+            let mut chunked = Chunked::default();
+            let mut come = BytesMut::from(body);
+            while let Ok(Found::Data(_)) = chunked.take(&mut come) {}
+            assert!(!chunked.is_over(), "{body:.40}");
             let refused = read([body.as_bytes()]);
             assert!(
                 matches!(refused, Err(Broken::Malformed(_))),

@@ -1,7 +1,6 @@
 //! The head of an upstream's answer (RFC 9112 sections 4 to 6), and its trailers.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -74,37 +73,26 @@ pub(super) fn begin(come: &[u8]) -> Result<(), Broken> {
 ///
 /// [`Broken::Malformed`] if it is none.
 pub(super) fn read(come: &mut BytesMut, end: usize, method: &Method) -> Result<Head, Broken> {
-    let mut spans = [const { (0..0, 0..0) }; HEADERS];
-    let mut count = 0;
-    let parsed = parse(&come[..end], |parsed| {
-        let base = come.as_ptr() as usize;
-        for (header, span) in parsed.headers.iter().zip(&mut spans) {
-            *span = (
-                within(base, header.name.as_bytes()),
-                within(base, header.value),
-            );
-        }
-        count = parsed.headers.len();
+    let head = come.split_to(end).freeze();
+    let answer = parse(&head, |parsed| {
         let code = StatusCode::from_u16(parsed.code.unwrap_or_default());
         let code = code.map_err(|_| Broken::Malformed("its status is out of range"))?;
+        let mut answer = Response::new(());
         let reason = parsed.reason.unwrap_or_default();
-        let phrase = (code.canonical_reason() != Some(reason))
-            .then(|| ReasonPhrase::try_from(reason.as_bytes()).ok());
-        let version = match parsed.version {
+        if code.canonical_reason() != Some(reason)
+            && let Ok(phrase) = ReasonPhrase::try_from(reason.as_bytes())
+        {
+            answer.extensions_mut().insert(phrase);
+        }
+        *answer.status_mut() = code;
+        *answer.version_mut() = match parsed.version {
             Some(1) => Version::HTTP_11,
             _ => Version::HTTP_10,
         };
-        Ok((code, version, phrase.flatten()))
+        *answer.headers_mut() = headers(&head, parsed.headers)?;
+        Ok(answer)
     })?;
-    let (status, version, phrase) = parsed.ok_or(Broken::Malformed("its head has no end"))?;
-    let head = come.split_to(end).freeze();
-    let mut answer = Response::new(());
-    *answer.status_mut() = status;
-    *answer.version_mut() = version;
-    *answer.headers_mut() = headers(&head, &spans[..count])?;
-    if let Some(phrase) = phrase {
-        answer.extensions_mut().insert(phrase);
-    }
+    let answer = answer.ok_or(Broken::Malformed("its head has no end"))?;
     let extent = extent(&answer, method)?;
     let is_kept = is_kept(&answer) && !matches!(extent, Extent::Close);
     Ok(Head {
@@ -121,34 +109,19 @@ pub(super) fn read(come: &mut BytesMut, end: usize, method: &Method) -> Result<H
 /// [`Broken::Malformed`] if they are none.
 pub(super) fn trailers(come: Bytes) -> Result<HeaderMap, Broken> {
     let mut parsed = [httparse::EMPTY_HEADER; HEADERS];
-    let found = httparse::parse_headers(&come, &mut parsed).map_err(malformed)?;
-    let httparse::Status::Complete((_, parsed)) = found else {
-        return Err(Broken::Malformed("its trailers have no end"));
-    };
-    let base = come.as_ptr() as usize;
-    let spans: Vec<Span> = parsed
-        .iter()
-        .map(|it| (within(base, it.name.as_bytes()), within(base, it.value)))
-        .collect();
-    headers(&come, &spans)
+    match httparse::parse_headers(&come, &mut parsed).map_err(malformed)? {
+        httparse::Status::Complete((end, parsed)) if end == come.len() => headers(&come, parsed),
+        _ => Err(Broken::Malformed("its trailers have no end")),
+    }
 }
 
-/// Where a name and its value stand.
-type Span = (Range<usize>, Range<usize>);
-
-/// Where a part of a buffer stands that begins at this address.
-fn within(base: usize, part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr() as usize - base;
-    start..start + part.len()
-}
-
-/// The headers at these places, which share the buffer.
-fn headers(head: &Bytes, spans: &[Span]) -> Result<HeaderMap, Broken> {
-    let mut headers = HeaderMap::with_capacity(spans.len());
-    for (name, value) in spans {
-        let name = HeaderName::from_bytes(&head[name.clone()])
+/// The headers of a head, which they stay parts of.
+fn headers(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Broken> {
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| Broken::Malformed("it has a header without a name"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice(value.clone()))
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(header.value))
             .map_err(|_| Broken::Malformed("it has a header with a value that is none"))?;
         headers.append(name, value);
     }
@@ -213,13 +186,16 @@ fn extent(answer: &Response<()>, method: &Method) -> Result<Extent, Broken> {
     }
 }
 
-/// Whether the other side keeps the connection (RFC 9112 section 9.3).
+/// Whether the other side keeps the connection for HTTP (RFC 9112 section 9.3).
 fn is_kept(answer: &Response<()>) -> bool {
     let names = |option: &[u8]| {
         let values = answer.headers().get_all(header::CONNECTION).iter();
         let mut options = values.flat_map(|it| it.as_bytes().split(|byte| *byte == b','));
         options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option))
     };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return false;
+    }
     let is_by_default = answer.version() == Version::HTTP_11;
     (is_by_default || names(b"keep-alive")) && !names(b"close")
 }
@@ -338,6 +314,8 @@ mod tests {
         assert!(!old(""));
         assert!(old("Connection: keep-alive\r\n"));
         assert!(!get("").expect("a head").is_kept);
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nbody";
+        assert!(!head(switch, &Method::GET).expect("a head").is_kept);
     }
 
     #[test]

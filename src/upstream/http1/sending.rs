@@ -27,26 +27,30 @@ enum Framing {
 
 /// A request on its way, from its first byte to its last.
 #[derive(Debug)]
-pub struct Sending {
+pub struct Sending<B = RequestBody> {
     /// What goes out next: the head, or the line in front of a chunk.
     out: Vec<u8>,
     written: usize,
+    /// How much has gone, of all of it.
+    sent: u64,
+    /// Whether all that was written has left: TLS may hold it back where the socket is full.
+    is_flushed: bool,
     /// A piece of the body that goes out behind that.
     piece: Bytes,
     /// What goes out behind the piece.
     tail: &'static [u8],
     /// What the rest of the body comes from; gone when all of it has come.
-    body: Option<RequestBody>,
+    body: Option<B>,
     framing: Framing,
 }
 
-impl Sending {
+impl<B: Body<Data = Bytes, Error = Fault> + Unpin> Sending<B> {
     /// Begins to send to the member of this authority. `out` is an empty buffer to write into.
     #[must_use]
-    pub fn begin<B>(
-        request: &Request<B>,
+    pub fn begin<T>(
+        request: &Request<T>,
         authority: &HeaderValue,
-        body: RequestBody,
+        body: B,
         title_case: bool,
         mut out: Vec<u8>,
     ) -> Self {
@@ -79,6 +83,8 @@ impl Sending {
         Self {
             out,
             written: 0,
+            sent: 0,
+            is_flushed: true,
             piece: Bytes::new(),
             tail: b"",
             body: Some(body),
@@ -98,17 +104,24 @@ impl Sending {
     ) -> Poll<Result<(), Broken>> {
         loop {
             let comes = self.take_in(context)?;
-            if self.is_written() {
+            if self.is_written() && self.is_flushed {
                 return comes.map(Ok);
             }
             while !self.is_written() {
+                self.is_flushed = false;
                 ready!(self.write(line, context)).map_err(Broken::Io)?;
             }
             self.out.clear();
             self.written = 0;
             // Each piece goes out before the next one is taken: TLS would hold several back.
             ready!(Pin::new(&mut *line).poll_flush(context)).map_err(Broken::Io)?;
+            self.is_flushed = true;
         }
+    }
+
+    /// How many bytes have gone.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// The buffer, for another request.
@@ -195,6 +208,7 @@ impl Sending {
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.sent += sent as u64;
         let step = sent.min(rest.len());
         self.written += step;
         sent -= step;
@@ -207,7 +221,7 @@ impl Sending {
 }
 
 /// A head says itself how its body is framed, and where it does not, the body does.
-fn framing(headers: &HeaderMap, body: &RequestBody) -> Framing {
+fn framing(headers: &HeaderMap, body: &impl Body) -> Framing {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Framing::Chunked;
     }
@@ -229,4 +243,42 @@ fn put(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue, title_case: bo
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use std::time::Duration;
+
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, BufWriter, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_written_is_not_held_back_where_the_line_was_full() {
+        for size in [10, 5_000, 40_000] {
+            let body = vec![b'x'; size];
+            // A line that holds back what it has taken, before a narrow one.
+            let (near, mut far) = duplex(64);
+            let mut line = BufWriter::with_capacity(16 * 1024, near);
+            let request = Request::post("/").header("host", "x").body(());
+            let request = request.expect("a request");
+            let authority = HeaderValue::from_static("x");
+            let body = Full::from(body).map_err(|_| Fault::BrokeOff);
+            let mut sending = Sending::begin(&request, &authority, body, false, Vec::new());
+            let sent = poll_fn(|context| sending.poll(&mut line, context));
+            let mut came = Vec::new();
+            let head = async {
+                while came.len() < size || !came[..came.len() - size].ends_with(b"\r\n\r\n") {
+                    assert!(far.read_buf(&mut came).await.expect("a line") > 0);
+                }
+            };
+            let both = async { tokio::join!(sent, head) };
+            let both = timeout(Duration::from_secs(20), both).await;
+            both.expect("all of it arrives").0.expect("it is sent");
+        }
+    }
 }

@@ -62,6 +62,18 @@ fn check_leaves_with_0_if_a_configuration_can_be_used() {
 }
 
 #[test]
+fn what_other_machines_can_reach_is_pointed_out() {
+    let config = GOOD.replace("127.0.0.1:8080", "0.0.0.0:8080");
+    let pages = "[admin]\naddress = \"[::]:9901\"\n";
+    let (code, _, err) = check(&folder(&(config + pages)), &["check"]);
+    assert_eq!(code, Some(0), "{err}");
+    for place in ["0.0.0.0:8080 (listener `local`)", "[::]:9901 ([admin])"] {
+        let note = format!("note: whoever can reach {place} can ");
+        assert!(err.contains(&note), "{err}");
+    }
+}
+
+#[test]
 fn check_leaves_with_78_and_says_why_on_stderr_if_not() {
     let folder = folder(&GOOD.replace("user      = 123\n", "usr = 123\n"));
     let (code, out, err) = check(&folder, &["check", "--print"]);
@@ -86,7 +98,7 @@ fn a_configuration_that_is_not_there_or_not_text_is_one_that_cannot_be_used() {
     for (name, said) in [
         (
             "absent.toml",
-            "there is no file absent.toml\n    help: name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml\n",
+            "there is no file absent.toml\n    help: name the file with --config FILE; without it, ./proxy.toml is read, else /etc/countersign/proxy.toml; `countersign init` prints one to begin with\n",
         ),
         ("latin-1.toml", "latin-1.toml is not text in UTF-8\n"),
         (

@@ -39,6 +39,30 @@ fn an_address_to_connect_to_that_undoes_a_cluster_is_noticed() {
 }
 
 #[test]
+fn what_an_editor_left_around_a_password_is_noticed_and_a_plain_line_is_not() {
+    let place =
+        "proxy.toml:8:14: warning: `password` in [credentials.acme.login]: { file = \"password\" }";
+    for (content, odd) in [
+        ("hunter2\n", None),
+        ("hunter2\r\n", None),
+        ("two words", None),
+        ("hunter2\n\n", Some("ends with a second newline")),
+        ("hunter2 \n", Some("begins or ends with white space")),
+        ("\u{feff}hunter2\n", Some("begins with a byte order mark")),
+    ] {
+        let folder = folder();
+        folder.write("password", content);
+        let loaded = parse(&folder, BASE).expect("it can be used");
+        let said = odd.map(|odd| format!("{place} {odd}, which is taken for a part of it\n"));
+        assert_eq!(
+            loaded.warnings.to_string(),
+            said.unwrap_or_default(),
+            "{content:?}"
+        );
+    }
+}
+
+#[test]
 fn what_headers_are_set_to_is_not_printed() {
     let shown = parse(&folder(), BASE).expect("it can be used").shown;
     assert!(!shown.contains("in-a-header"), "{shown}");

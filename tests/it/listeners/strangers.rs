@@ -72,6 +72,21 @@ fn what_is_no_request_is_logged_with_what_is_wrong_with_it() {
 }
 
 #[test]
+fn what_no_route_leads_on_is_logged_with_what_was_asked_for_less_the_query() {
+    let (process, address, ..) = process(PLAIN, "");
+    try_out(
+        address,
+        b"GET /acmes?key=hidden HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
+    let said = process.wait_for("no-route");
+    assert!(
+        said.contains("from here: GET /acmes at localhost\""),
+        "{said}"
+    );
+    assert!(!said.contains("hidden"), "{said}");
+}
+
+#[test]
 fn a_flood_of_garbage_is_a_few_lines_of_the_log() {
     let (process, address, ..) = process(PLAIN, "");
     for _ in 0..200 {
