@@ -56,6 +56,16 @@ fn reload_under_load(count: usize) {
 
 #[test]
 fn no_request_fails_while_keys_change() {
+    change_keys_under_load(10);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn long_no_request_fails_while_a_hundred_keys_change() {
+    change_keys_under_load(100);
+}
+
+fn change_keys_under_load(count: usize) {
     let (upstream, folder) = (Upstream::saying("hi"), Folder::new());
     folder.write(
         "proxy.toml",
@@ -63,7 +73,7 @@ fn no_request_fails_while_keys_change() {
     );
     let proxy = Proxy::following(&folder);
     let traffic = Traffic::at(proxy.address, "/acme");
-    rotate_keys(&folder, &upstream, &traffic, 10);
+    rotate_keys(&folder, &upstream, &traffic, count);
     let failed = traffic.end();
     assert!(failed.is_empty(), "{failed:#?}");
 }
@@ -121,7 +131,8 @@ fn long_memory_stays_as_it_is_through_hundreds_of_reloads() {
     let after = round(100);
     let failed = traffic.end();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert!(after * 100 <= warm * 105, "{warm} KiB became {after} KiB");
+    // What a reload kept would add up: a plan alone is larger than a hundredth of this.
+    assert!(after <= warm + 1024, "{warm} KiB became {after} KiB");
 }
 
 /// How much memory a process has, in KiB.
